@@ -1,0 +1,1 @@
+"""Turns DICOM mammograms and their annotations into sharded TFRecords."""

@@ -1,0 +1,62 @@
+"""What every entry point shares: flags in, one call, one clear line on a user's error."""
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+
+from data_prep.errors import InputError
+
+__all__ = ["DISCLAIMER", "run"]
+
+DISCLAIMER = "Research use only. Not a medical device, not for diagnosis."
+
+_DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
+
+
+def run(call: Callable[[], None]) -> None:
+    """Parses the command line and runs `call`, turning users' errors into one line and exit status 1.
+
+    Args:
+        call: The command; reads its flags and prints where the results are. Anything it imports late stays out of the
+            start-up time of `--help`.
+    """
+    _quieten()
+    app.run(lambda argv: _main(argv, call), flags_parser=_parse)
+
+
+def _quieten() -> None:
+    """Silences what TensorFlow logs on import: three cuDNN/cuFFT/cuBLAS "factory" lines and CPU features."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    warnings.filterwarnings("ignore", message=r"(?s).*TensorFlow Addons", category=UserWarning)
+    logging.set_verbosity(logging.WARNING)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    app.define_help_flags()
+    try:
+        remaining: list[str] = flags.FLAGS(list(argv))
+    except flags.Error as error:
+        _fail(" ".join(str(error).split()))
+    if len(remaining) > 1:
+        _fail(f"every setting is a --flag; found the stray argument {remaining[1]!r}")
+    return remaining
+
+
+def _main(_: Sequence[str], call: Callable[[], None]) -> None:
+    try:
+        call()
+    except (InputError, OSError) as error:
+        if _DEBUG.value:
+            raise
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("interrupted")
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)

@@ -1,0 +1,177 @@
+"""The record: one mammogram as a `tf.train.Example`. Every key of it lives here, for the writer and every reader."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from data_prep.errors import InputError
+from data_prep.mammogram import decode_grey_png, encode_png
+
+__all__ = [
+    "BACKGROUND",
+    "CALCIFICATION",
+    "IGNORE",
+    "SCHEMA_VERSION",
+    "SPLITS",
+    "Record",
+    "decode_image_and_mask",
+    "from_example",
+    "to_example",
+]
+
+SCHEMA_VERSION = 1
+SPLITS = ("train", "test")
+
+# Values of a mask, uint8 [height, width].
+BACKGROUND = 0
+CALCIFICATION = 1
+IGNORE = 255  # enters no loss and no score
+
+_IMAGE_ENCODED = "image/encoded"
+_IMAGE_BITS_STORED = "image/bits_stored"
+_IMAGE_HEIGHT = "image/height"
+_IMAGE_WIDTH = "image/width"
+_MASK_ENCODED = "mask/encoded"
+_IMAGE_ID = "image/id"
+_PATIENT_ID = "patient/id"
+_LATERALITY = "image/laterality"
+_VIEW = "image/view"
+_SPACING_MM = "image/pixel_spacing_mm"
+_SPACING_SOURCE = "image/pixel_spacing_source"
+_COUNT = "calcification/count"
+_SHA256 = "source/sha256"
+
+_KEYS = frozenset({
+    _IMAGE_ENCODED, _IMAGE_BITS_STORED, _IMAGE_HEIGHT, _IMAGE_WIDTH, _MASK_ENCODED, _IMAGE_ID, _PATIENT_ID,
+    _LATERALITY, _VIEW, _SPACING_MM, _SPACING_SOURCE, _COUNT, _SHA256,
+})  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Record:
+    """One mammogram with its annotation, as it is stored.
+
+    Attributes:
+        pixels: uint16 [height, width]; stored values, brighter is denser; full scale 2^bits_stored - 1.
+        bits_stored: 8 to 16.
+        mask: uint8 [height, width]: BACKGROUND, CALCIFICATION or IGNORE.
+        image_id: Salted hash, or the data set's own id where it is public.
+        patient_id: Likewise.
+        laterality: "L", "R" or "".
+        view: A defined term of View Position (0018,5101), or "".
+        pixel_spacing_mm: (row, column), or None when unknown.
+        pixel_spacing_source: The attribute that gave it, or "unknown".
+        calcification_count: 8-connected components of the calcification pixels.
+        source_sha256: Hex digest of the source file.
+    """
+
+    pixels: np.ndarray
+    bits_stored: int
+    mask: np.ndarray
+    image_id: str
+    patient_id: str
+    laterality: str
+    view: str
+    pixel_spacing_mm: tuple[float, float] | None
+    pixel_spacing_source: str
+    calcification_count: int
+    source_sha256: str
+
+    def intensity(self) -> np.ndarray:
+        """Returns float32 [height, width] in [0, 1]."""
+        return self.pixels.astype(np.float32) / np.float32((1 << self.bits_stored) - 1)
+
+
+def to_example(record: Record) -> bytes:
+    """Serialises a record; the same record gives the same bytes."""
+    height, width = record.pixels.shape
+    features = {
+        _IMAGE_ENCODED: _bytes(encode_png(record.pixels)),
+        _IMAGE_BITS_STORED: _int(record.bits_stored),
+        _IMAGE_HEIGHT: _int(height),
+        _IMAGE_WIDTH: _int(width),
+        _MASK_ENCODED: _bytes(encode_png(record.mask)),
+        _IMAGE_ID: _bytes(record.image_id.encode()),
+        _PATIENT_ID: _bytes(record.patient_id.encode()),
+        _LATERALITY: _bytes(record.laterality.encode()),
+        _VIEW: _bytes(record.view.encode()),
+        _SPACING_MM: tf.train.Feature(float_list=tf.train.FloatList(value=record.pixel_spacing_mm or ())),
+        _SPACING_SOURCE: _bytes(record.pixel_spacing_source.encode()),
+        _COUNT: _int(record.calcification_count),
+        _SHA256: _bytes(record.source_sha256.encode()),
+    }
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    return bytes(example.SerializeToString(deterministic=True))
+
+
+def from_example(serialized: bytes) -> Record:
+    """Parses a record and checks it against the schema.
+
+    Raises:
+        InputError: A key is missing or unknown, or an image does not decode to the size it states.
+    """
+    try:
+        features = tf.train.Example.FromString(serialized).features.feature
+    except Exception as error:
+        raise InputError(f"a record must be a tf.train.Example ({type(error).__name__})") from None
+    if set(features) != _KEYS:
+        wrong = sorted(_KEYS.symmetric_difference(features))
+        raise InputError(f"a record of schema {SCHEMA_VERSION} has the keys of data_prep/schema.py; differs in {wrong}")
+
+    def text(key: str) -> str:
+        return features[key].bytes_list.value[0].decode()
+
+    def integer(key: str) -> int:
+        return int(features[key].int64_list.value[0])
+
+    spacing = tuple(float(np.float32(value)) for value in features[_SPACING_MM].float_list.value)
+    pixels = decode_grey_png(features[_IMAGE_ENCODED].bytes_list.value[0])
+    mask = decode_grey_png(features[_MASK_ENCODED].bytes_list.value[0])
+    size = (integer(_IMAGE_HEIGHT), integer(_IMAGE_WIDTH))
+    if pixels.shape != size or mask.shape != size or pixels.dtype != np.uint16 or mask.dtype != np.uint8:
+        raise InputError(f"image and mask must be uint16 and uint8 of {size}; found {pixels.shape} and {mask.shape}")
+    if not np.isin(np.unique(mask), (BACKGROUND, CALCIFICATION, IGNORE)).all():
+        raise InputError(f"a mask holds 0, 1 and 255 alone; found {np.unique(mask).tolist()[:8]}")
+    return Record(
+        pixels=pixels,
+        bits_stored=integer(_IMAGE_BITS_STORED),
+        mask=mask,
+        image_id=text(_IMAGE_ID),
+        patient_id=text(_PATIENT_ID),
+        laterality=text(_LATERALITY),
+        view=text(_VIEW),
+        pixel_spacing_mm=(spacing[0], spacing[1]) if len(spacing) == 2 else None,
+        pixel_spacing_source=text(_SPACING_SOURCE),
+        calcification_count=integer(_COUNT),
+        source_sha256=text(_SHA256),
+    )
+
+
+def decode_image_and_mask(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes one serialised record inside a `tf.data` pipeline.
+
+    Returns:
+        image: float32 [height, width, 1], intensity in [0, 1].
+        mask: uint8 [height, width, 1]: BACKGROUND, CALCIFICATION or IGNORE.
+    """
+    features = tf.io.parse_single_example(
+        serialized,
+        {
+            _IMAGE_ENCODED: tf.io.FixedLenFeature([], tf.string),
+            _IMAGE_BITS_STORED: tf.io.FixedLenFeature([], tf.int64),
+            _MASK_ENCODED: tf.io.FixedLenFeature([], tf.string),
+        },
+    )
+    stored = tf.io.decode_png(features[_IMAGE_ENCODED], channels=1, dtype=tf.uint16)
+    mask = tf.io.decode_png(features[_MASK_ENCODED], channels=1, dtype=tf.uint8)
+    full_scale = tf.bitwise.left_shift(tf.constant(1, tf.int64), features[_IMAGE_BITS_STORED]) - 1
+    return tf.cast(stored, tf.float32) / tf.cast(full_scale, tf.float32), mask
+
+
+def _bytes(value: bytes) -> tf.train.Feature:
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+
+def _int(value: int) -> tf.train.Feature:
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
