@@ -12,8 +12,8 @@ _COARSE_PX = 8  # one coarse pixel per 8 x 8: the outline needs no more, and a m
 def breast_mask(intensity: np.ndarray) -> np.ndarray:
     """Returns bool [height, width]: True on the breast (with the pectoral muscle), False on air, labels and borders.
 
-    Otsu's threshold on the logarithm parts tissue from air, an opening detaches film borders and labels, and the largest
-    connected component with its holes filled is the breast.
+    Otsu's threshold on the logarithm parts tissue from air, an opening detaches film borders and labels, and the
+    largest connected component with its holes filled is the breast.
 
     Args:
         intensity: float [height, width] in [0, 1], brighter is denser.
