@@ -1,0 +1,136 @@
+"""Training batches: crops of full-resolution mammograms, the same for the same seed whenever a run stops and resumes."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from calcseg_tf.augment import AugmentConfig, augment
+from data_prep.errors import InputError
+from data_prep.schema import CALCIFICATION, IGNORE, decode_image_and_mask
+
+__all__ = ["InputConfig", "crops_of", "training_batches"]
+
+_IMAGES_SHUFFLED = 16  # encoded records held for shuffling: about 10 MB each
+_JITTER = 0.35  # of the crop's side: at every angle up to 45 degrees the calcification stays inside the crop
+
+
+@dataclasses.dataclass(frozen=True)
+class InputConfig:
+    """How crops are drawn.
+
+    Attributes:
+        crop_size: Side of a crop in px.
+        global_batch_size: Crops an iteration, over all replicas.
+        steps_per_epoch: Iterations an epoch.
+        crops_per_image: Crops drawn each time a mammogram is decoded.
+        calcification_share: Share of the crops that are drawn around a calcification where the mammogram has one; the
+            others lie anywhere. About one pixel in a thousand is positive, so that uniform crops mostly see none.
+        seed: Seeds order, places, angles and flips.
+        augment: Rotation and flip.
+    """
+
+    crop_size: int = 256
+    global_batch_size: int = 8
+    steps_per_epoch: int = 100
+    crops_per_image: int = 32
+    calcification_share: float = 0.5
+    seed: int = 0
+    augment: AugmentConfig = AugmentConfig()
+
+    def __post_init__(self) -> None:
+        for name in ("crop_size", "global_batch_size", "steps_per_epoch", "crops_per_image"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name} must be at least 1; found {getattr(self, name)}")
+        if not 0 <= self.calcification_share <= 1:
+            raise InputError(f"--calcification_share must be 0 to 1; found {self.calcification_share}")
+
+
+def training_batches(shards: Sequence[pathlib.Path], config: InputConfig, first_epoch: int = 0) -> tf.data.Dataset:
+    """Returns an endless data set of global batches, `steps_per_epoch` an epoch, from `first_epoch` on.
+
+    Each epoch depends on the seed and its own number alone: a run resumed at an epoch's start sees what it would have
+    seen.
+
+    Returns:
+        Batches (image float32 [global_batch_size, crop_size, crop_size, 1] in [0, 1], mask uint8 of the same shape).
+    """
+    paths = [str(path) for path in shards]
+
+    def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
+        epoch_seed = tf.random.fold_in(tf.constant([config.seed, 0], tf.int64), epoch)
+        records = tf.data.Dataset.from_tensor_slices(paths).shuffle(len(paths), seed=epoch_seed[0])
+        records = records.interleave(tf.data.TFRecordDataset, cycle_length=4, num_parallel_calls=1, deterministic=True)
+        records = records.shuffle(_IMAGES_SHUFFLED, seed=epoch_seed[1]).repeat().enumerate()
+        crops = records.map(
+            lambda number, record: crops_of(
+                *decode_image_and_mask(record), tf.random.fold_in(epoch_seed, number), config
+            ),
+            num_parallel_calls=2,
+            deterministic=True,
+        ).unbatch()
+        # Several mammograms in a batch: batch norm and the hard negatives should not see one alone.
+        crops = crops.shuffle(4 * config.crops_per_image, seed=epoch_seed[0])
+        return crops.batch(config.global_batch_size, drop_remainder=True).take(config.steps_per_epoch)
+
+    epochs = tf.data.Dataset.counter(start=first_epoch, step=1)
+    return epochs.flat_map(epoch_batches).prefetch(4)
+
+
+def crops_of(
+    image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, config: InputConfig
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws augmented crops from one mammogram.
+
+    Args:
+        image: float32 [height, width, 1] in [0, 1].
+        mask: uint8 [height, width, 1].
+        seed: int64 [2].
+        config: How many, how large, where.
+
+    Returns:
+        image float32 and mask uint8 [crops_per_image, crop_size, crop_size, 1]; outside the mammogram 0 and IGNORE.
+    """
+    seeds = tf.random.split(seed, 2)
+    outer = config.augment.outer_size(config.crop_size)
+    corners = _corners(mask, seeds[0], config)
+    margin = (outer - config.crop_size) // 2
+    # A mammogram smaller than the crop lies in the corner of what is cut.
+    missing = tf.maximum(config.crop_size - tf.shape(mask)[:2], 0)
+    padding = [[margin, margin + missing[0]], [margin, margin + missing[1]], [0, 0]]
+    image = tf.pad(image, padding)
+    mask = tf.pad(mask, padding, constant_values=IGNORE)
+
+    def cut(corner: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        begin = tf.concat([corner, [0]], 0)
+        return tf.slice(image, begin, [outer, outer, 1]), tf.slice(mask, begin, [outer, outer, 1])
+
+    images, masks = tf.map_fn(
+        cut,
+        corners,
+        fn_output_signature=(
+            tf.TensorSpec([outer, outer, 1], tf.float32),
+            tf.TensorSpec([outer, outer, 1], tf.uint8),
+        ),
+    )
+    return augment(images, masks, config.crop_size, seeds[1], config.augment)
+
+
+def _corners(mask: tf.Tensor, seed: tf.Tensor, config: InputConfig) -> tf.Tensor:
+    """Draws int32 [crops_per_image, 2], the top left corners of crops that lie inside the mammogram."""
+    count, size = config.crops_per_image, config.crop_size
+    draws = tf.random.stateless_uniform([count, 6], seed)
+    room = tf.maximum(tf.shape(mask)[:2] - size, 0)
+    anywhere = tf.cast(draws[:, 0:2] * tf.cast(room + 1, tf.float32), tf.int32)
+
+    calcified = tf.cast(tf.where(tf.equal(mask[..., 0], CALCIFICATION)), tf.int32)
+    found = tf.shape(calcified)[0]
+    # With none found the gather below reads this stand-in, which `tf.where` then leaves out.
+    calcified = tf.concat([calcified, [[0, 0]]], 0)
+    picked = tf.gather(calcified, tf.cast(draws[:, 2] * tf.cast(found, tf.float32), tf.int32))
+    offset = tf.cast(tf.round((draws[:, 3:5] - 0.5) * (2 * _JITTER * size)), tf.int32)
+    around = picked + offset - size // 2
+
+    chosen = (draws[:, 5] < config.calcification_share) & (found > 0)
+    return tf.clip_by_value(tf.where(chosen[:, None], around, anywhere), 0, room)

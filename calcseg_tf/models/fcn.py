@@ -1,0 +1,69 @@
+"""The paper's network: a slim fully convolutional network at full resolution (paper, section 3 and Fig. 2)."""
+
+import dataclasses
+
+import keras
+
+from calcseg_tf.models.normalization import IntensityNormalization
+from data_prep.errors import InputError
+
+__all__ = ["FcnConfig", "build_fcn"]
+
+
+@dataclasses.dataclass(frozen=True)
+class FcnConfig:
+    """Shape of the network; the defaults are the paper's: 447,553 parameters, receptive field 45 x 45.
+
+    Attributes:
+        widths: Channels of each block; each a multiple of the number of kernels.
+        kernel_sizes: Sides in px of a block's parallel convolutions, odd; each gives an equal share of the width.
+        head_kernel_size: Side in px of the last convolution, odd.
+    """
+
+    widths: tuple[int, ...] = (4, 16, 32, 64, 128)
+    kernel_sizes: tuple[int, ...] = (3, 5, 7, 9)
+    head_kernel_size: int = 5
+
+    def __post_init__(self) -> None:
+        if not self.widths or not self.kernel_sizes:
+            raise InputError("fcn needs at least one block width and one kernel size")
+        for size in (*self.kernel_sizes, self.head_kernel_size):
+            if size < 1 or size % 2 == 0:
+                raise InputError(f"fcn kernel sizes must be odd and positive; found {size}")
+        for width in self.widths:
+            if width < 1 or width % len(self.kernel_sizes):
+                raise InputError(f"fcn widths must be multiples of {len(self.kernel_sizes)} (the kernels); found {width}")
+
+    @property
+    def halo_px(self) -> int:
+        """How far an output pixel sees in each direction; the receptive field is 2 x halo + 1."""
+        return len(self.widths) * (max(self.kernel_sizes) // 2) + self.head_kernel_size // 2
+
+
+def build_fcn(config: FcnConfig, synchronized_batch_norm: bool) -> keras.Model:
+    """Builds the network.
+
+    Args:
+        config: Shape of the network.
+        synchronized_batch_norm: Normalise over the global batch, as exact data-parallel training needs. The variables
+            are the same either way; without it Keras takes its fused kernel, which is faster at inference.
+
+    Returns:
+        A functional model from `image`, float32 [batch, height, width, 1] in [0, 1], to logits of the same shape.
+    """
+    image = keras.Input(shape=(None, None, 1), name="image")
+    x = IntensityNormalization(name="normalization")(image)
+    for number, width in enumerate(config.widths, start=1):
+        branch_width = width // len(config.kernel_sizes)
+        branches = [
+            keras.layers.Conv2D(branch_width, size, padding="same", name=f"block{number}_conv{size}")(x)
+            for size in config.kernel_sizes
+        ]
+        x = keras.layers.Concatenate(name=f"block{number}_concat")(branches) if len(branches) > 1 else branches[0]
+        # The published weights were trained with these two; Keras' default epsilon of 1e-3 shifts their logits by 0.45.
+        x = keras.layers.BatchNormalization(
+            momentum=0.9, epsilon=1e-5, synchronized=synchronized_batch_norm, name=f"block{number}_bn"
+        )(x)
+        x = keras.layers.ReLU(name=f"block{number}_relu")(x)
+    logit = keras.layers.Conv2D(1, config.head_kernel_size, padding="same", dtype="float32", name="logit")(x)
+    return keras.Model(image, logit, name="fcn")

@@ -1,0 +1,36 @@
+"""Intensity normalisation as the network's first layer, so that callers never normalise."""
+
+import keras
+import tensorflow as tf
+
+__all__ = ["IntensityNormalization"]
+
+
+@keras.saving.register_keras_serializable(package="calcseg_tf")
+class IntensityNormalization(keras.layers.Layer):
+    """Computes (intensity - mean) / standard deviation, both kept as non-trainable weights.
+
+    Weights rather than constructor arguments, so that they travel with the weights file and cannot be forgotten.
+    """
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        """Creates the two scalars, 0 and 1 until `set_statistics`."""
+        self.mean = self.add_weight("mean", shape=(), initializer="zeros", trainable=False)
+        self.standard_deviation = self.add_weight("standard_deviation", shape=(), initializer="ones", trainable=False)
+        super().build(input_shape)
+
+    def set_statistics(self, mean: float, standard_deviation: float) -> None:
+        """Sets the statistics of the training set's intensities in [0, 1].
+
+        Raises:
+            ValueError: The standard deviation is not positive.
+        """
+        if not standard_deviation > 0:
+            raise ValueError(f"the standard deviation of intensities must be positive; found {standard_deviation}")
+        self.mean.assign(mean)
+        self.standard_deviation.assign(standard_deviation)
+
+    def call(self, intensity: tf.Tensor) -> tf.Tensor:
+        """Normalises float [batch, height, width, 1]."""
+        mean = tf.cast(self.mean, intensity.dtype)
+        return (intensity - mean) / tf.cast(self.standard_deviation, intensity.dtype)

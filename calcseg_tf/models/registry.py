@@ -1,0 +1,61 @@
+"""Names the networks: one line a network, read by every command."""
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import keras
+
+from calcseg_tf.models.fcn import FcnConfig, build_fcn
+from data_prep.errors import InputError
+
+__all__ = ["ModelConfig", "build_network", "model_config", "model_name", "model_names"]
+
+
+class ModelConfig(Protocol):
+    """What every network's frozen config has in common."""
+
+    @property
+    def halo_px(self) -> int:
+        """How far an output pixel sees in each direction."""
+
+
+_MODELS: Mapping[str, tuple[type, Callable[[Any, bool], keras.Model]]] = {
+    "fcn": (FcnConfig, build_fcn),
+}
+
+
+def model_names() -> tuple[str, ...]:
+    """Returns the names that `model_config` takes."""
+    return tuple(_MODELS)
+
+
+def model_config(name: str, **options: Any) -> ModelConfig:
+    """Makes a network's config from its name and options, lists standing for tuples (as JSON gives them).
+
+    Raises:
+        InputError: Unknown name or option, with the near match, or a value outside the config's rules.
+    """
+    if name not in _MODELS:
+        near = difflib.get_close_matches(name, _MODELS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"--model must be one of {', '.join(_MODELS)}; found {name!r}{hint}")
+    config_type = _MODELS[name][0]
+    known = {field.name for field in dataclasses.fields(config_type)}
+    if unknown := sorted(set(options) - known):
+        raise InputError(f"model {name} has the options {', '.join(sorted(known))}; found {', '.join(unknown)}")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    config: ModelConfig = config_type(**values)
+    return config
+
+
+def model_name(config: ModelConfig) -> str:
+    """Returns the name under which a config's network is registered."""
+    return next(name for name, (config_type, _) in _MODELS.items() if isinstance(config, config_type))
+
+
+def build_network(config: ModelConfig, *, synchronized_batch_norm: bool = False) -> keras.Model:
+    """Builds the network of a config: intensities [batch, height, width, 1] in [0, 1] to logits of the same shape."""
+    _, build = _MODELS[model_name(config)]
+    return build(config, synchronized_batch_norm)
