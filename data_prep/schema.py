@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from data_prep.errors import InputError
 from data_prep.mammogram import decode_grey_png, encode_png
+from data_prep.mask import BACKGROUND, CALCIFICATION, IGNORE
 
 __all__ = [
     "BACKGROUND",
@@ -22,11 +23,6 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "test")
-
-# Values of a mask, uint8 [height, width].
-BACKGROUND = 0
-CALCIFICATION = 1
-IGNORE = 255  # enters no loss and no score
 
 _IMAGE_ENCODED = "image/encoded"
 _IMAGE_BITS_STORED = "image/bits_stored"

@@ -1,0 +1,1 @@
+"""Microcalcification segmentation in mammograms: models, training, inference, evaluation, clinical results."""
