@@ -1,0 +1,210 @@
+"""The manifest of a folder of records: what was converted, how, and a checksum of every byte of it.
+
+Written last, so a folder that holds `manifest.json` is complete. Holds no absolute path and nothing of a DICOM header.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from data_prep.errors import InputError
+from data_prep.schema import SCHEMA_VERSION, SPLITS
+
+__all__ = ["MANIFEST_NAME", "Manifest", "Placement", "Rejection", "ShardInfo", "read_manifest", "render_manifest"]
+
+MANIFEST_NAME = "manifest.json"
+
+# Every key of manifest.json.
+_SCHEMA_VERSION = "schema_version"
+_DATA_SET = "data_set"
+_FLAGS = "flags"
+_SPLIT_BY = "split_by"
+_SPLIT_RULE = "split_rule"
+_SPLIT = "split"
+_COUNTS = "counts"
+_SHARDS = "shards"
+_INTENSITY = "intensity"
+_MEAN = "mean"
+_STANDARD_DEVIATION = "standard_deviation"
+_REJECTED = "rejected"
+_VERSIONS = "versions"
+_DISCLAIMER = "disclaimer"
+_SELF_SHA256 = "sha256_of_the_rest"
+_COUNT_NAMES = ("images", "patients", "calcifications", "pixels")
+
+
+@dataclasses.dataclass(frozen=True)
+class Placement:
+    """Which side one image went to.
+
+    Attributes:
+        split: "train" or "test".
+        patient: `patient/id` of its record; "" where the patient is unknown.
+    """
+
+    split: str
+    patient: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardInfo:
+    """One shard as it must be found on disk.
+
+    Attributes:
+        name: File name, such as "train-00000-of-00002.tfrecord".
+        split: "train" or "test".
+        sha256: Hex digest of the file.
+        examples: Records in it; 0 where every file meant for it was rejected.
+        bytes: Size of the file.
+    """
+
+    name: str
+    split: str
+    sha256: str
+    examples: int
+    bytes: int
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Rejection:
+    """A file that was left out.
+
+    Attributes:
+        file: Path relative to the data directory, with "/".
+        reason: The rule it breaks and what was found, on one line.
+    """
+
+    file: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """A finished conversion.
+
+    Attributes:
+        directory: Absolute path of the folder of records; not stored.
+        data_set: Name of the reader that made it.
+        flags: The settings that decide the result; neither folders nor the number of workers.
+        split_by: "patient" or "image".
+        split_rule: One sentence on how the sides were drawn.
+        split: Image id -> its side and patient.
+        images: Records per split.
+        patients: Distinct known patients per split.
+        calcifications: 8-connected components of the calcification pixels, summed per split.
+        pixels: Pixels per split.
+        shard_infos: Every shard, train first, in order of name.
+        intensity_mean: Mean over all pixels of the train split, intensity in [0, 1].
+        intensity_standard_deviation: Population standard deviation over the same pixels; greater than 0.
+        rejected: Files left out, in order of name.
+        versions: Versions of what made the records.
+        disclaimer: `data_prep.command.DISCLAIMER`.
+        schema_version: `data_prep.schema.SCHEMA_VERSION` of the writer.
+    """
+
+    directory: pathlib.Path
+    data_set: str
+    flags: Mapping[str, Any]
+    split_by: str
+    split_rule: str
+    split: Mapping[str, Placement]
+    images: Mapping[str, int]
+    patients: Mapping[str, int]
+    calcifications: Mapping[str, int]
+    pixels: Mapping[str, int]
+    shard_infos: tuple[ShardInfo, ...]
+    intensity_mean: float
+    intensity_standard_deviation: float
+    rejected: tuple[Rejection, ...]
+    versions: Mapping[str, str]
+    disclaimer: str
+    schema_version: int = SCHEMA_VERSION
+
+    def shards(self, split: str) -> list[pathlib.Path]:
+        """Returns the absolute paths of the shards of "train" or "test", in order of name.
+
+        Raises:
+            InputError: No such split.
+        """
+        if split not in SPLITS:
+            raise InputError(f"a split is one of {', '.join(SPLITS)}; found {split!r}")
+        return [self.directory / shard.name for shard in self.shard_infos if shard.split == split]
+
+
+def render_manifest(manifest: Manifest) -> str:
+    """Returns the text of manifest.json; the same manifest gives the same bytes."""
+    document: dict[str, Any] = {
+        _SCHEMA_VERSION: manifest.schema_version,
+        _DISCLAIMER: manifest.disclaimer,
+        _DATA_SET: manifest.data_set,
+        _FLAGS: dict(manifest.flags),
+        _SPLIT_BY: manifest.split_by,
+        _SPLIT_RULE: manifest.split_rule,
+        _COUNTS: {split: {name: getattr(manifest, name)[split] for name in _COUNT_NAMES} for split in SPLITS},
+        _INTENSITY: {
+            _MEAN: manifest.intensity_mean,
+            _STANDARD_DEVIATION: manifest.intensity_standard_deviation,
+        },
+        _SHARDS: [dataclasses.asdict(shard) for shard in manifest.shard_infos],
+        _SPLIT: {key: dataclasses.asdict(manifest.split[key]) for key in sorted(manifest.split)},
+        _REJECTED: [dataclasses.asdict(rejection) for rejection in manifest.rejected],
+        _VERSIONS: dict(manifest.versions),
+    }
+    return _dump({**document, _SELF_SHA256: hashlib.sha256(_dump(document).encode()).hexdigest()})
+
+
+def read_manifest(records_dir: str | pathlib.Path) -> Manifest:
+    """Reads the manifest of a finished folder of records.
+
+    Raises:
+        InputError: No such folder, no manifest in it, a damaged one, or one of another schema version.
+    """
+    directory = pathlib.Path(records_dir).absolute()
+    if not directory.is_dir():
+        raise InputError("no such folder of records", directory)
+    path = directory / MANIFEST_NAME
+    if not path.is_file():
+        raise InputError("no manifest.json: not a folder of records, or a conversion that did not finish", directory)
+    try:
+        document = json.loads(path.read_bytes().decode("utf-8"))
+        version = document[_SCHEMA_VERSION]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"not a manifest of records ({type(error).__name__})", path) from None
+    if version != SCHEMA_VERSION:
+        raise InputError(f"schema_version must be {SCHEMA_VERSION}; found {version!r}: convert the data again", path)
+    try:
+        return _parse(document, directory)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"not a manifest of records ({type(error).__name__}: {error})", path) from None
+
+
+def _parse(document: dict[str, Any], directory: pathlib.Path) -> Manifest:
+    counts = {
+        name: {split: int(document[_COUNTS][split][name]) for split in SPLITS} for name in _COUNT_NAMES
+    }  # fmt: skip
+    return Manifest(
+        directory=directory,
+        data_set=str(document[_DATA_SET]),
+        flags=dict(document[_FLAGS]),
+        split_by=str(document[_SPLIT_BY]),
+        split_rule=str(document[_SPLIT_RULE]),
+        split={key: Placement(**value) for key, value in document[_SPLIT].items()},
+        images=counts["images"],
+        patients=counts["patients"],
+        calcifications=counts["calcifications"],
+        pixels=counts["pixels"],
+        shard_infos=tuple(ShardInfo(**shard) for shard in document[_SHARDS]),
+        intensity_mean=float(document[_INTENSITY][_MEAN]),
+        intensity_standard_deviation=float(document[_INTENSITY][_STANDARD_DEVIATION]),
+        rejected=tuple(Rejection(**rejection) for rejection in document[_REJECTED]),
+        versions=dict(document[_VERSIONS]),
+        disclaimer=str(document[_DISCLAIMER]),
+        schema_version=int(document[_SCHEMA_VERSION]),
+    )
+
+
+def _dump(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=True, allow_nan=False) + "\n"
