@@ -1,13 +1,19 @@
-"""The record: one mammogram as a `tf.train.Example`. Every key of it lives here, for the writer and every reader."""
+"""The record: one mammogram as a `tf.train.Example`. Every key of it lives here, for the writer and every reader.
+
+TensorFlow is imported inside the functions: its four seconds must not delay the error about a mistyped folder.
+"""
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 
 from data_prep.errors import InputError
-from data_prep.mammogram import decode_grey_png, encode_png
+from data_prep.mammogram import Laterality, View, decode_grey_png, encode_png
 from data_prep.mask import BACKGROUND, CALCIFICATION, IGNORE
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 __all__ = [
     "BACKGROUND",
@@ -81,6 +87,8 @@ class Record:
 
 def to_example(record: Record) -> bytes:
     """Serialises a record; the same record gives the same bytes."""
+    import tensorflow as tf
+
     height, width = record.pixels.shape
     features = {
         _IMAGE_ENCODED: _bytes(encode_png(record.pixels)),
@@ -104,9 +112,14 @@ def to_example(record: Record) -> bytes:
 def from_example(serialized: bytes) -> Record:
     """Parses a record and checks it against the schema.
 
+    The spacing comes back as float32 stored it: to 1 part in 10 million.
+
     Raises:
-        InputError: A key is missing or unknown, or an image does not decode to the size it states.
+        InputError: A key is missing, unknown or empty, an image does not decode to the size it states, or a value is
+            outside the rules of `Record`.
     """
+    import tensorflow as tf
+
     try:
         features = tf.train.Example.FromString(serialized).features.feature
     except Exception as error:
@@ -115,24 +128,27 @@ def from_example(serialized: bytes) -> Record:
         wrong = sorted(_KEYS.symmetric_difference(features))
         raise InputError(f"a record of schema {SCHEMA_VERSION} has the keys of data_prep/schema.py; differs in {wrong}")
 
-    def text(key: str) -> str:
-        return features[key].bytes_list.value[0].decode()
+    def single(key: str, kind: str) -> bytes | int:
+        values = getattr(features[key], kind).value
+        if len(values) != 1:
+            raise InputError(f"{key} must hold one value of {kind}; found {len(values)}")
+        value: bytes | int = values[0]
+        return value
 
     def integer(key: str) -> int:
-        return int(features[key].int64_list.value[0])
+        return int(single(key, "int64_list"))
 
-    spacing = tuple(float(np.float32(value)) for value in features[_SPACING_MM].float_list.value)
-    pixels = decode_grey_png(features[_IMAGE_ENCODED].bytes_list.value[0])
-    mask = decode_grey_png(features[_MASK_ENCODED].bytes_list.value[0])
-    size = (integer(_IMAGE_HEIGHT), integer(_IMAGE_WIDTH))
-    if pixels.shape != size or mask.shape != size or pixels.dtype != np.uint16 or mask.dtype != np.uint8:
-        raise InputError(f"image and mask must be uint16 and uint8 of {size}; found {pixels.shape} and {mask.shape}")
-    if not np.isin(np.unique(mask), (BACKGROUND, CALCIFICATION, IGNORE)).all():
-        raise InputError(f"a mask holds 0, 1 and 255 alone; found {np.unique(mask).tolist()[:8]}")
-    return Record(
-        pixels=pixels,
+    def data(key: str) -> bytes:
+        return bytes(single(key, "bytes_list"))
+
+    def text(key: str) -> str:
+        return data(key).decode("utf-8", "replace")
+
+    spacing = tuple(float(value) for value in features[_SPACING_MM].float_list.value)
+    record = Record(
+        pixels=decode_grey_png(data(_IMAGE_ENCODED)),
         bits_stored=integer(_IMAGE_BITS_STORED),
-        mask=mask,
+        mask=decode_grey_png(data(_MASK_ENCODED)),
         image_id=text(_IMAGE_ID),
         patient_id=text(_PATIENT_ID),
         laterality=text(_LATERALITY),
@@ -142,15 +158,37 @@ def from_example(serialized: bytes) -> Record:
         calcification_count=integer(_COUNT),
         source_sha256=text(_SHA256),
     )
+    _check(record, (integer(_IMAGE_HEIGHT), integer(_IMAGE_WIDTH)), len(spacing))
+    return record
 
 
-def decode_image_and_mask(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _check(record: Record, size: tuple[int, int], spacing_values: int) -> None:
+    pixels, mask = record.pixels, record.mask
+    if pixels.shape != size or mask.shape != size or pixels.dtype != np.uint16 or mask.dtype != np.uint8:
+        raise InputError(f"image and mask must be uint16 and uint8 of {size}; found {pixels.shape} and {mask.shape}")
+    if not 8 <= record.bits_stored <= 16 or int(pixels.max()) >= 1 << record.bits_stored:
+        raise InputError(
+            f"{_IMAGE_BITS_STORED} must be 8 to 16 and hold every pixel; found {record.bits_stored} and a pixel of "
+            f"{int(pixels.max())}"
+        )
+    values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()
+    if not set(values) <= {BACKGROUND, CALCIFICATION, IGNORE}:
+        raise InputError(f"a mask holds 0, 1 and 255 alone; found {values[:8]}")
+    if spacing_values not in (0, 2) or (record.pixel_spacing_mm is not None and not min(record.pixel_spacing_mm) > 0):
+        raise InputError(f"{_SPACING_MM} must be empty or (row, column) greater than 0; found {spacing_values} values")
+    if record.laterality not in Laterality._value2member_map_ or record.view not in View._value2member_map_:
+        raise InputError(f"unknown laterality or view: found {record.laterality!r} and {record.view!r}")
+
+
+def decode_image_and_mask(serialized: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":
     """Decodes one serialised record inside a `tf.data` pipeline.
 
     Returns:
         image: float32 [height, width, 1], intensity in [0, 1].
         mask: uint8 [height, width, 1]: BACKGROUND, CALCIFICATION or IGNORE.
     """
+    import tensorflow as tf
+
     features = tf.io.parse_single_example(
         serialized,
         {
@@ -165,9 +203,13 @@ def decode_image_and_mask(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.cast(stored, tf.float32) / tf.cast(full_scale, tf.float32), mask
 
 
-def _bytes(value: bytes) -> tf.train.Feature:
+def _bytes(value: bytes) -> "tf.train.Feature":
+    import tensorflow as tf
+
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
 
-def _int(value: int) -> tf.train.Feature:
+def _int(value: int) -> "tf.train.Feature":
+    import tensorflow as tf
+
     return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
