@@ -4,16 +4,20 @@ import dataclasses
 import enum
 import hashlib
 import io
+import math
 import pathlib
 import warnings
+from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom
-from PIL import Image
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.sequence import Sequence
 
 from data_prep.errors import InputError
+from data_prep.png import MAX_PIXELS, decode_grey_png, encode_png
 
 __all__ = [
     "DICOM_SUFFIXES",
@@ -24,6 +28,7 @@ __all__ = [
     "View",
     "decode_grey_png",
     "encode_png",
+    "header_text",
     "is_dicom",
     "read_header",
     "read_mammogram",
@@ -31,17 +36,21 @@ __all__ = [
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
 
-# The largest detectors and film scans have about 30 megapixels. A header that claims more is refused before any memory
-# is taken for it.
-MAX_PIXELS = 120_000_000
-
 _FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"  # Digital Mammography X-Ray Image Storage - For Processing
+
+# View Code Sequence (0054,0220), CID 4014: SNOMED CT codes, and the SNOMED RT codes that they replaced.
+_VIEW_OF_CODE = {
+    "399162004": "CC", "R-10242": "CC", "399368009": "MLO", "R-10226": "MLO", "399260004": "ML", "R-10224": "ML",
+    "399352003": "LM", "R-10228": "LM", "399099002": "LMO", "R-10230": "LMO", "399196006": "FB", "R-10244": "FB",
+    "399188001": "SIO", "R-102D0": "SIO", "441555000": "ISO", "R-40AAA": "ISO", "399192008": "XCCL", "R-1024A": "XCCL",
+    "399101009": "XCCM", "R-1024B": "XCCM",
+}  # fmt: skip
 
 # Read before the pixels: all that the split, the checks and the orientation need.
 _HEADER_TAGS = (
-    "SOPClassUID", "Modality", "PatientID", "StudyInstanceUID", "PhotometricInterpretation", "SamplesPerPixel",
-    "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
-    "PixelPaddingValue", "PixelPaddingRangeLimit", "PixelSpacing", "ImagerPixelSpacing",
+    "SOPClassUID", "Modality", "PresentationIntentType", "PatientID", "StudyInstanceUID", "PhotometricInterpretation",
+    "SamplesPerPixel", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
+    "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "PixelSpacing", "ImagerPixelSpacing",
     "EstimatedRadiographicMagnificationFactor", "NominalScannedPixelSpacing", "ImageLaterality", "Laterality",
     "ViewPosition", "PatientOrientation", "ViewCodeSequence",
 )  # fmt: skip
@@ -152,7 +161,7 @@ def read_mammogram(path: pathlib.Path) -> Mammogram:
     digest = hashlib.sha256(data).hexdigest()
     try:
         if path.suffix.lower() == ".png":
-            return Mammogram(_mammogram_png(data), bits_stored=16, source_sha256=digest)
+            return Mammogram(decode_grey_png(data, bits=16), bits_stored=16, source_sha256=digest)
         return _from_dicom(data, digest)
     except InputError as error:
         raise InputError(error.rule, path) from None
@@ -165,66 +174,39 @@ def read_header(path: pathlib.Path) -> Dataset:
         InputError: Not DICOM, or not a single-frame greyscale mammogram for presentation.
     """
     try:
-        dataset = _parse(_read_bytes(path), header_only=True)
+        with path.open("rb") as file:
+            dataset = _parse(file, header_only=True)
         _check_header(dataset)
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", path) from None
     except InputError as error:
         raise InputError(error.rule, path) from None
     return dataset
 
 
-def decode_grey_png(data: bytes) -> np.ndarray:
-    """Decodes a single-channel PNG of any depth.
-
-    Returns:
-        uint16 [height, width] for 16-bit files, uint8 for shallower ones (1-bit files give 0 and 255).
+def header_text(dataset: Dataset, keyword: str) -> str:
+    """Returns an attribute as text without surrounding blanks; "" where it is absent or empty.
 
     Raises:
-        InputError: Not a PNG, truncated, colour, or larger than `MAX_PIXELS`.
+        InputError: The attribute cannot be decoded; the message never holds its value.
     """
-    try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise InputError(f"an image may have {MAX_PIXELS} pixels; found {image.height} x {image.width}")
-            if image.mode not in ("1", "L", "I;16", "I"):
-                raise InputError(f"a PNG must have one grey channel; found mode {image.mode}")
-            image.load()
-            if image.mode == "1":
-                return np.array(image.convert("L"))
-            return np.array(image).astype(np.uint8 if image.mode == "L" else np.uint16, copy=False)
-    except InputError:
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"not a readable PNG ({_one_line(error)})") from None
-
-
-def encode_png(pixels: np.ndarray) -> bytes:
-    """Encodes uint8 or uint16 [height, width] as a greyscale PNG of the same depth."""
-    buffer = io.BytesIO()
-    # Level 3 writes mammograms a third faster than the default 6 and no larger.
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=3)
-    return buffer.getvalue()
-
-
-def _mammogram_png(data: bytes) -> np.ndarray:
-    pixels = decode_grey_png(data)
-    if pixels.dtype != np.uint16:
-        raise InputError("a mammogram as PNG must have 16 bits a pixel; found 8 or fewer")
-    return pixels
+    value = _value(dataset, keyword)
+    return "" if value is None else str(value).strip()
 
 
 def _from_dicom(data: bytes, digest: str) -> Mammogram:
-    dataset = _parse(data)
+    dataset = _parse(io.BytesIO(data))
     _check_header(dataset)
     spacing, source = _spacing(dataset)
     return Mammogram(
         pixels=_decode_pixels(dataset),
-        bits_stored=int(dataset.BitsStored),
+        bits_stored=_integer(dataset, "BitsStored"),
         pixel_spacing_mm=spacing,
         spacing_source=source,
         laterality=_laterality(dataset),
         view=_view(dataset),
-        patient_id=str(dataset.get("PatientID") or ""),
-        study_uid=str(dataset.get("StudyInstanceUID") or ""),
+        patient_id=header_text(dataset, "PatientID"),
+        study_uid=header_text(dataset, "StudyInstanceUID"),
         source_sha256=digest,
     )
 
@@ -236,49 +218,84 @@ def _read_bytes(path: pathlib.Path) -> bytes:
         raise InputError(f"cannot be read ({error.strerror})", path) from None
 
 
-def _parse(data: bytes, header_only: bool = False) -> Dataset:
+def _parse(source: BinaryIO, header_only: bool = False) -> Dataset:
     try:
         with warnings.catch_warnings():
             # pydicom warns about values that break their VR; what we use is checked below, the rest is not ours.
             warnings.simplefilter("ignore")
             return pydicom.dcmread(
-                io.BytesIO(data),
+                source,
                 stop_before_pixels=header_only,
                 specific_tags=list(_HEADER_TAGS) if header_only else None,
             )
     except InvalidDicomError:
         raise InputError("not a DICOM file (no DICM prefix at byte 128, PS3.10 7.1)") from None
     except Exception as error:
-        raise InputError(f"not a readable DICOM file ({_one_line(error)})") from None
+        # pydicom raises whatever a damaged file leads to; its text may quote the file, so only the kind is told.
+        raise InputError(f"not a readable DICOM file: damaged or truncated ({type(error).__name__})") from None
+
+
+def _named(keyword: str) -> str:
+    tag = tag_for_keyword(keyword)
+    return keyword if tag is None else f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def _value(dataset: Dataset, keyword: str) -> Any:
+    """Returns a value, None where it is absent or empty. pydicom decodes it only now and raises whatever it meets."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            value = dataset.get(keyword)
+    except Exception as error:
+        raise InputError(f"{_named(keyword)} cannot be decoded ({type(error).__name__})") from None
+    return None if value is None or value == "" else value
+
+
+def _integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
+    value = _value(dataset, keyword)
+    if value is None:
+        if default is None:
+            raise InputError(f"an image needs {_named(keyword)}; found none")
+        return default
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{_named(keyword)} must be one integer; found a {type(value).__name__}") from None
+
+
+def _code(dataset: Dataset, keyword: str) -> str:
+    """Returns a code string as one printable line of at most 40 characters, for checks and messages."""
+    return "".join(character for character in header_text(dataset, keyword) if character.isprintable())[:40]
 
 
 def _check_header(dataset: Dataset) -> None:
-    modality = str(dataset.get("Modality") or "")
-    if modality != "MG":
+    if (modality := _code(dataset, "Modality")) != "MG":
         raise InputError(f"not a mammogram: Modality (0008,0060) must be MG; found {modality or 'none'}")
-    if str(dataset.get("SOPClassUID") or "") == _FOR_PROCESSING:
+    if header_text(dataset, "SOPClassUID") == _FOR_PROCESSING:
         raise InputError("a mammogram for processing; SOPClassUID (0008,0016) must be one for presentation")
-    for keyword in ("Rows", "Columns", "BitsStored", "BitsAllocated", "PhotometricInterpretation"):
-        if dataset.get(keyword) in (None, ""):
-            raise InputError(f"an image needs {keyword}; found none")
-    if int(dataset.get("SamplesPerPixel") or 1) != 1:
-        raise InputError(f"a mammogram has one channel; found SamplesPerPixel (0028,0002) {dataset.SamplesPerPixel}")
-    if int(dataset.get("NumberOfFrames") or 1) != 1:
-        raise InputError(f"a mammogram has one frame; found NumberOfFrames (0028,0008) {dataset.NumberOfFrames}")
-    if dataset.PhotometricInterpretation not in ("MONOCHROME1", "MONOCHROME2"):
+    if _code(dataset, "PresentationIntentType") == "FOR PROCESSING":
+        raise InputError("PresentationIntentType (0008,0068) must be FOR PRESENTATION; found FOR PROCESSING")
+    if (channels := _integer(dataset, "SamplesPerPixel", 1)) != 1:
+        raise InputError(f"a mammogram has one channel; found SamplesPerPixel (0028,0002) {channels}")
+    if (frames := _integer(dataset, "NumberOfFrames", 1)) != 1:
+        raise InputError(f"a mammogram has one frame; found NumberOfFrames (0028,0008) {frames}")
+    photometric = _code(dataset, "PhotometricInterpretation")
+    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise InputError(
-            "PhotometricInterpretation (0028,0004) must be MONOCHROME1 or MONOCHROME2; "
-            f"found {dataset.PhotometricInterpretation}"
+            f"PhotometricInterpretation (0028,0004) must be MONOCHROME1 or MONOCHROME2; found {photometric or 'none'}"
         )
-    if int(dataset.get("PixelRepresentation") or 0) != 0:
+    if _integer(dataset, "PixelRepresentation", 0) != 0:
         raise InputError("stored values must be unsigned; found PixelRepresentation (0028,0103) 1")
-    if not 0 < int(dataset.Rows) * int(dataset.Columns) <= MAX_PIXELS:
-        raise InputError(f"an image has 1 to {MAX_PIXELS} pixels; found {dataset.Rows} x {dataset.Columns}")
-    if not 8 <= int(dataset.BitsStored) <= int(dataset.BitsAllocated) <= 16:
+    rows, columns = _integer(dataset, "Rows"), _integer(dataset, "Columns")
+    if not 0 < rows * columns <= MAX_PIXELS:
+        raise InputError(f"an image has 1 to {MAX_PIXELS} pixels; found {rows} x {columns}")
+    stored, allocated = _integer(dataset, "BitsStored"), _integer(dataset, "BitsAllocated")
+    if not 8 <= stored <= allocated <= 16:
         raise InputError(
-            "BitsStored (0028,0101) must be 8 to 16 and fit BitsAllocated (0028,0100); "
-            f"found {dataset.BitsStored} in {dataset.BitsAllocated}"
+            f"BitsStored (0028,0101) must be 8 to 16 and fit BitsAllocated (0028,0100); found {stored} in {allocated}"
         )
+    if (high := _integer(dataset, "HighBit", stored - 1)) != stored - 1:
+        raise InputError(f"HighBit (0028,0102) must be BitsStored - 1 (PS3.5 8.1.1); found {high} for {stored} bits")
 
 
 def _decode_pixels(dataset: Dataset) -> np.ndarray:
@@ -291,45 +308,59 @@ def _decode_pixels(dataset: Dataset) -> np.ndarray:
             stored = np.asarray(dataset.pixel_array)
     except Exception as error:
         raise InputError(f"PixelData (7FE0,0010) cannot be decoded ({_one_line(error)})") from None
-    if stored.shape != (int(dataset.Rows), int(dataset.Columns)):
-        raise InputError(f"PixelData must be {dataset.Rows} x {dataset.Columns}; found {list(stored.shape)}")
-    full_scale = (1 << int(dataset.BitsStored)) - 1
+    rows, columns = _integer(dataset, "Rows"), _integer(dataset, "Columns")
+    if stored.shape != (rows, columns):
+        raise InputError(f"PixelData (7FE0,0010) must be {rows} x {columns}; found {list(stored.shape)}")
+    full_scale = (1 << _integer(dataset, "BitsStored")) - 1
     pixels = stored.astype(np.uint16)
     if int(pixels.max()) > full_scale:
         raise InputError(f"stored values must be at most {full_scale} (BitsStored); found {int(pixels.max())}")
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         pixels = np.uint16(full_scale) - pixels
-    if dataset.get("PixelPaddingValue") is not None:
-        bounds = [int(dataset.PixelPaddingValue), int(dataset.get("PixelPaddingRangeLimit", dataset.PixelPaddingValue))]
-        pixels[(stored >= min(bounds)) & (stored <= max(bounds))] = 0
+    if _value(dataset, "PixelPaddingValue") is not None:
+        padding = _integer(dataset, "PixelPaddingValue")
+        limit = _integer(dataset, "PixelPaddingRangeLimit", padding)
+        pixels[(stored >= min(padding, limit)) & (stored <= max(padding, limit))] = 0
     return pixels
 
 
 def _spacing(dataset: Dataset) -> tuple[tuple[float, float] | None, SpacingSource]:
-    """Chooses the spacing in the patient where there is one (PS3.3 10.7.1.3)."""
-    if (spacing := _pair(dataset, "PixelSpacing")) is not None:
-        return spacing, SpacingSource.PIXEL_SPACING
-    if (spacing := _pair(dataset, "ImagerPixelSpacing")) is not None:
-        factor = float(dataset.get("EstimatedRadiographicMagnificationFactor") or 1.0)
-        factor = factor if factor >= 1.0 else 1.0
-        return (spacing[0] / factor, spacing[1] / factor), SpacingSource.IMAGER
-    if (spacing := _pair(dataset, "NominalScannedPixelSpacing")) is not None:
-        return spacing, SpacingSource.SCANNED
+    """Chooses the spacing in the patient where there is one (PS3.3 10.7.1.3).
+
+    A Pixel Spacing that equals the Imager Pixel Spacing was not corrected for magnification: it is the detector's.
+    """
+    patient, imager = _pair(dataset, "PixelSpacing"), _pair(dataset, "ImagerPixelSpacing")
+    factor = _magnification(dataset)
+    if patient is not None and (patient != imager or factor == 1.0):
+        return patient, SpacingSource.PIXEL_SPACING
+    if imager is not None:
+        return (imager[0] / factor, imager[1] / factor), SpacingSource.IMAGER
+    if (scanned := _pair(dataset, "NominalScannedPixelSpacing")) is not None:
+        return scanned, SpacingSource.SCANNED
     return None, SpacingSource.UNKNOWN
 
 
-def _pair(dataset: Dataset, keyword: str) -> tuple[float, float] | None:
-    value = dataset.get(keyword)
+def _magnification(dataset: Dataset) -> float:
+    """Returns the Estimated Radiographic Magnification Factor (0018,1114), 1 where none of at least 1 is given."""
     try:
-        row, column = (float(number) for number in value)
+        factor = float(_value(dataset, "EstimatedRadiographicMagnificationFactor"))
+    except (TypeError, ValueError):
+        return 1.0
+    return factor if 1.0 <= factor < math.inf else 1.0
+
+
+def _pair(dataset: Dataset, keyword: str) -> tuple[float, float] | None:
+    """Returns (row, column) in mm; None where the attribute is absent or holds no two lengths: then it says nothing."""
+    try:
+        row, column = (float(number) for number in _value(dataset, keyword))
     except (TypeError, ValueError):
         return None
-    return (row, column) if row > 0 and column > 0 else None
+    return (row, column) if 0 < row < math.inf and 0 < column < math.inf else None
 
 
 def _laterality(dataset: Dataset) -> Laterality:
     for keyword in ("ImageLaterality", "Laterality"):
-        value = str(dataset.get(keyword) or "").strip().upper()
+        value = header_text(dataset, keyword).upper()
         if value in ("L", "R"):
             return Laterality(value)
     return Laterality.UNKNOWN
@@ -338,10 +369,12 @@ def _laterality(dataset: Dataset) -> Laterality:
 def _view(dataset: Dataset) -> View:
     # CBIS-DDSM keeps the view in PatientOrientation (0020,0020), where the standard wants directions.
     for keyword in ("ViewPosition", "PatientOrientation"):
-        value = str(dataset.get(keyword) or "").strip().upper()
+        value = header_text(dataset, keyword).upper()
         if value and value in View._value2member_map_:
             return View(value)
-    return View.UNKNOWN
+    codes = _value(dataset, "ViewCodeSequence")
+    code = header_text(codes[0], "CodeValue") if isinstance(codes, Sequence) and len(codes) else ""
+    return View(_VIEW_OF_CODE.get(code, ""))
 
 
 def _one_line(error: Exception) -> str:
