@@ -1,0 +1,1 @@
+"""Exact full-resolution prediction in bounded memory."""

@@ -1,0 +1,121 @@
+"""The model directory (`--model_dir`): what a trained or imported network consists of on disk."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+import keras
+
+from calcseg_tf.models import ModelConfig, build_network, model_config, model_name
+from data_prep.atomic import temporary_beside, write_json
+from data_prep.command import DISCLAIMER
+from data_prep.errors import InputError
+
+__all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "ModelInfo", "load_network", "read_info", "save_weights", "write_info"]
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.weights.h5"
+_SCHEMA_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelInfo:
+    """What `config.json` holds.
+
+    Attributes:
+        model: The network's shape.
+        training: The recipe, or None for imported weights.
+        data: Where the weights come from: data set, sizes, intensity statistics.
+        operating_threshold: Probability from which a pixel counts as calcification, in (0, 1).
+        operating_threshold_rule: How it was chosen, one sentence.
+    """
+
+    model: ModelConfig
+    training: Mapping[str, Any] | None
+    data: Mapping[str, Any]
+    operating_threshold: float = 0.5
+    operating_threshold_rule: str = "default, not chosen on data"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.operating_threshold < 1:
+            raise InputError(f"an operating threshold lies between 0 and 1; found {self.operating_threshold}")
+
+
+def write_info(model_dir: pathlib.Path, info: ModelInfo) -> None:
+    """Writes `config.json`, replacing an older one in one step."""
+    write_json(
+        model_dir / CONFIG_FILE,
+        {
+            "schema_version": _SCHEMA_VERSION,
+            "model": {"name": model_name(info.model), **dataclasses.asdict(info.model)},  # type: ignore[call-overload]
+            "training": info.training,
+            "data": info.data,
+            "operating_threshold": info.operating_threshold,
+            "operating_threshold_rule": info.operating_threshold_rule,
+            "weights": WEIGHTS_FILE,
+            "versions": {name: metadata.version(name) for name in ("tensorflow", "keras")},
+            "disclaimer": DISCLAIMER,
+        },
+    )
+
+
+def read_info(model_dir: pathlib.Path) -> ModelInfo:
+    """Reads `config.json`.
+
+    Raises:
+        InputError: The folder or the file is missing, of another schema, or breaks a rule.
+    """
+    path = model_dir / CONFIG_FILE
+    if not model_dir.is_dir():
+        raise InputError("--model_dir must be a folder; found none", model_dir)
+    if not path.is_file():
+        raise InputError(f"a model directory needs {CONFIG_FILE}; found none", model_dir)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["schema_version"] != _SCHEMA_VERSION:
+            raise InputError(f"schema_version must be {_SCHEMA_VERSION}; found {content['schema_version']}", path)
+        options = dict(content["model"])
+        return ModelInfo(
+            model=model_config(options.pop("name"), **options),
+            training=content["training"],
+            data=content["data"],
+            operating_threshold=float(content["operating_threshold"]),
+            operating_threshold_rule=str(content["operating_threshold_rule"]),
+        )
+    except InputError as error:
+        raise InputError(error.rule, path) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"not a readable model config ({type(error).__name__}: {error})", path) from None
+
+
+def save_weights(model_dir: pathlib.Path, network: keras.Model) -> None:
+    """Writes `model.weights.h5`, replacing older weights in one step."""
+    with temporary_beside(model_dir / WEIGHTS_FILE) as temporary:
+        # Keras tells the format by the ending.
+        with_ending = temporary.with_name(temporary.name + ".weights.h5")
+        try:
+            network.save_weights(with_ending)
+            with_ending.replace(temporary)
+        finally:
+            with_ending.unlink(missing_ok=True)
+
+
+def load_network(model_dir: pathlib.Path) -> tuple[keras.Model, ModelInfo]:
+    """Builds the network of a model directory for inference and loads its weights.
+
+    Raises:
+        InputError: Config or weights are missing, unreadable, or do not fit each other.
+    """
+    info = read_info(model_dir)
+    path = model_dir / WEIGHTS_FILE
+    if not path.is_file():
+        raise InputError(f"a model directory needs {WEIGHTS_FILE} (is training unfinished?); found none", model_dir)
+    network = build_network(info.model)
+    try:
+        network.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"not weights of this network ({' '.join(str(error).split())[:160]})", path) from None
+    return network, info

@@ -1,0 +1,83 @@
+"""Trains a network on records: python -m calcseg_tf.train --flagfile=configs/demo.cfg --records_dir=... --model_dir=..."""
+
+import pathlib
+
+from absl import flags
+
+from data_prep.command import DISCLAIMER, run
+
+_RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Folder that data_prep.convert wrote.", required=True)
+_MODEL_DIR = flags.DEFINE_string("model_dir", None, "Folder for the model; a run stopped there goes on.", required=True)
+_MODEL = flags.DEFINE_string("model", "fcn", "Name of the network.")
+_WIDTHS = flags.DEFINE_list("widths", ["4", "16", "32", "64", "128"], "Channels of each block of fcn.")
+_KERNELS = flags.DEFINE_list("kernel_sizes", ["3", "5", "7", "9"], "Parallel convolutions of a block of fcn, in px.")
+_LOSS = flags.DEFINE_string("loss", "hard_negatives", "hard_negatives (the paper's) or cross_entropy.")
+_RATIO = flags.DEFINE_integer("negatives_per_positive", 3, "Hard negatives to one positive pixel.")
+_FLOOR = flags.DEFINE_integer("negatives_without_positives", 256, "Hard negatives of a batch without a positive.")
+_CROP_SIZE = flags.DEFINE_integer("crop_size", 256, "Side of a training crop in px.")
+_BATCH = flags.DEFINE_integer("global_batch_size", 8, "Crops an iteration, over all replicas.")
+_EPOCHS = flags.DEFINE_integer("epochs", 500, "Epochs.")
+_STEPS = flags.DEFINE_integer("steps_per_epoch", 100, "Iterations an epoch.")
+_CROPS = flags.DEFINE_integer("crops_per_image", 32, "Crops drawn each time a mammogram is decoded.")
+_SHARE = flags.DEFINE_float("calcification_share", 0.5, "Share of crops drawn around a calcification.")
+_ROTATION = flags.DEFINE_float("max_rotation_degrees", 35.0, "Crops turn within [-max, max].")
+_FLIP = flags.DEFINE_bool("horizontal_flip", True, "Mirror half of the crops.")
+_OPTIMIZER = flags.DEFINE_string("optimizer", "sgd", "sgd (the paper's) or adam.")
+_LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.001, "Fixed learning rate.")
+_MOMENTUM = flags.DEFINE_float("momentum", 0.9, "Momentum of sgd.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seeds weights, order, crops and augmentation.")
+_REPLICAS = flags.DEFINE_integer("replicas", 0, "Replicas: GPUs, or logical CPU devices. 0: every GPU, or one CPU.")
+_DETERMINISTIC = flags.DEFINE_bool("deterministic", False, "Repeatable bit for bit; slower.")
+_FALSE_ALARMS = flags.DEFINE_float(
+    "operating_false_alarms", 2.0, "The operating threshold allows this many false alarms a training mammogram."
+)
+_THRESHOLD_IMAGES = flags.DEFINE_integer(
+    "operating_images", 8, "Training mammograms used to choose the operating threshold; 0 keeps 0.5."
+)
+
+
+def main() -> None:
+    """Trains, then chooses the operating threshold on the train split."""
+    from calcseg_tf.augment import AugmentConfig
+    from calcseg_tf.input_pipeline import InputConfig
+    from calcseg_tf.losses import LossConfig
+    from calcseg_tf.models import model_config
+    from calcseg_tf.operating_point import choose_operating_threshold
+    from calcseg_tf.training import OptimizerConfig, TrainingConfig, train
+
+    config = TrainingConfig(
+        model=model_config(_MODEL.value, widths=_integers(_WIDTHS), kernel_sizes=_integers(_KERNELS)),
+        inputs=InputConfig(
+            crop_size=_CROP_SIZE.value,
+            global_batch_size=_BATCH.value,
+            steps_per_epoch=_STEPS.value,
+            crops_per_image=_CROPS.value,
+            calcification_share=_SHARE.value,
+            seed=_SEED.value,
+            augment=AugmentConfig(_ROTATION.value, _FLIP.value),
+        ),
+        loss=LossConfig(_LOSS.value, _RATIO.value, _FLOOR.value),
+        optimizer=OptimizerConfig(_OPTIMIZER.value, _LEARNING_RATE.value, _MOMENTUM.value),
+        epochs=_EPOCHS.value,
+        replicas=_REPLICAS.value,
+        deterministic=_DETERMINISTIC.value,
+    )
+    records_dir, model_dir = pathlib.Path(_RECORDS_DIR.value), pathlib.Path(_MODEL_DIR.value)
+    train(config, records_dir, model_dir, print)
+    if _THRESHOLD_IMAGES.value > 0:
+        info = choose_operating_threshold(model_dir, records_dir, _FALSE_ALARMS.value, _THRESHOLD_IMAGES.value)
+        print(f"Operating threshold {info.operating_threshold:.4f}: {info.operating_threshold_rule}")
+    print(f"Model: {model_dir}\nWatch or review: tensorboard --logdir {model_dir / 'tensorboard'}\n{DISCLAIMER}")
+
+
+def _integers(flag: flags.FlagHolder) -> list[int]:
+    from data_prep.errors import InputError
+
+    try:
+        return [int(text) for text in flag.value]
+    except ValueError:
+        raise InputError(f"--{flag.name} must be whole numbers with commas between; found {flag.value}") from None
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,193 @@
+"""A training run: records in, a model directory out, resumed where it stopped."""
+
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from calcseg_tf.callbacks import EpochCheckpoint, History, StopOnNan
+from calcseg_tf.devices import describe_strategy, make_strategy
+from calcseg_tf.input_pipeline import InputConfig, training_batches
+from calcseg_tf.losses import LossConfig
+from calcseg_tf.model_directory import CONFIG_FILE, ModelInfo, read_info, save_weights, write_info
+from calcseg_tf.models import ModelConfig, build_network, model_name
+from calcseg_tf.segmenter import Segmenter
+from data_prep.errors import InputError
+from data_prep.manifest import Manifest, read_manifest
+
+__all__ = ["OptimizerConfig", "TrainingConfig", "train"]
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """The update rule; the defaults are the paper's.
+
+    Attributes:
+        name: "sgd" or "adam".
+        learning_rate: Fixed.
+        momentum: Of SGD; Adam keeps Keras' own.
+    """
+
+    name: str = "sgd"
+    learning_rate: float = 0.001
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        if self.name not in ("sgd", "adam"):
+            raise InputError(f"--optimizer must be sgd or adam; found {self.name!r}")
+        if not self.learning_rate > 0 or not 0 <= self.momentum < 1:
+            raise InputError("--learning_rate must be positive and --momentum in [0, 1)")
+
+    def build(self) -> keras.optimizers.Optimizer:
+        """Makes the Keras optimiser."""
+        if self.name == "adam":
+            return keras.optimizers.Adam(self.learning_rate)
+        return keras.optimizers.SGD(self.learning_rate, momentum=self.momentum)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """A recipe: everything that decides the weights, with the records and the software."""
+
+    model: ModelConfig
+    inputs: InputConfig = InputConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    epochs: int = 500
+    replicas: int = 0
+    deterministic: bool = False
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise InputError(f"--epochs must be at least 1; found {self.epochs}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns what `config.json` keeps; the network stands beside it."""
+        values = dataclasses.asdict(self)
+        del values["model"]
+        return values
+
+
+def train(
+    config: TrainingConfig, records_dir: pathlib.Path, model_dir: pathlib.Path, say: Callable[[str], None]
+) -> ModelInfo:
+    """Trains a network, or goes on with a run that was stopped, and writes its weights.
+
+    Args:
+        config: The recipe.
+        records_dir: What `data_prep.convert` wrote.
+        model_dir: Receives config, checkpoints, history, TensorBoard logs and, at the end, the weights.
+        say: Takes lines for the user.
+
+    Returns:
+        What `config.json` holds now.
+
+    Raises:
+        InputError: Records, model directory or recipe break a rule, or the loss is no longer finite.
+    """
+    manifest = read_manifest(records_dir)
+    shards = _train_shards(manifest, records_dir)
+    info = _claim(model_dir, config, manifest)
+    keras.utils.set_random_seed(config.inputs.seed)
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    strategy = make_strategy(config.replicas)
+    if config.inputs.global_batch_size % strategy.num_replicas_in_sync:
+        raise InputError(
+            f"--global_batch_size must be a multiple of the replicas, {strategy.num_replicas_in_sync}; "
+            f"found {config.inputs.global_batch_size}"
+        )
+    checkpoint = EpochCheckpoint(model_dir / "checkpoints")
+    history = History(model_dir / "history.json", config.inputs.steps_per_epoch * _pixels_per_step(config.inputs))
+    with strategy.scope():
+        segmenter = _build(config, manifest)
+        first_epoch = checkpoint.restore(segmenter)
+    history.resume(first_epoch)
+    say(f"Training {segmenter.name} ({segmenter.count_params():,} weights) with {describe_strategy(strategy)}")
+    if first_epoch:
+        say(f"Going on after epoch {first_epoch} of {config.epochs}")
+    if first_epoch < config.epochs:
+        segmenter.fit(
+            training_batches(shards, config.inputs, first_epoch),
+            initial_epoch=first_epoch,
+            epochs=config.epochs,
+            steps_per_epoch=config.inputs.steps_per_epoch,
+            verbose=1 if sys.stdout.isatty() else 2,
+            # Order matters: nothing is kept of a run gone wrong, and TensorBoard sees the rates that History adds.
+            callbacks=[
+                StopOnNan(model_dir),
+                history,
+                keras.callbacks.TensorBoard(str(model_dir / "tensorboard"), write_graph=False),
+                checkpoint,
+            ],
+        )
+    save_weights(model_dir, segmenter)
+    return info
+
+
+def _build(config: TrainingConfig, manifest: Manifest) -> Segmenter:
+    network = build_network(config.model, synchronized_batch_norm=True)
+    network.get_layer("normalization").set_statistics(manifest.intensity_mean, manifest.intensity_standard_deviation)
+    segmenter = Segmenter.of(network, config.loss)
+    segmenter.compile(optimizer=config.optimizer.build())
+    return segmenter
+
+
+def _pixels_per_step(inputs: InputConfig) -> int:
+    return inputs.global_batch_size * inputs.crop_size**2
+
+
+def _train_shards(manifest: Manifest, records_dir: pathlib.Path) -> list[pathlib.Path]:
+    shards = manifest.shards("train")
+    if not shards:
+        raise InputError("the train split must hold a mammogram; found none", records_dir)
+    for shard in shards:
+        if not shard.is_file():
+            raise InputError("a shard of the manifest is missing", shard)
+    if manifest.calcifications["train"] == 0:
+        raise InputError("the train split must hold a calcification; found none", records_dir)
+    return shards
+
+
+def _claim(model_dir: pathlib.Path, config: TrainingConfig, manifest: Manifest) -> ModelInfo:
+    """Writes the config of a new run, or checks that a run found here is the same but for its length and devices."""
+    info = ModelInfo(
+        model=config.model,
+        training=config.as_dict(),
+        data={
+            "data_set": manifest.data_set,
+            "train_images": manifest.images["train"],
+            "train_calcifications": manifest.calcifications["train"],
+            "intensity_mean": manifest.intensity_mean,
+            "intensity_standard_deviation": manifest.intensity_standard_deviation,
+        },
+    )
+    if not (model_dir / CONFIG_FILE).exists():
+        if model_dir.is_dir() and any(model_dir.iterdir()):
+            raise InputError("--model_dir must be new, empty or a model directory; it holds other files", model_dir)
+        write_info(model_dir, info)
+        return info
+    found = read_info(model_dir)
+    if found.training is None:
+        raise InputError("--model_dir holds imported weights; training needs another folder", model_dir)
+    if found.model != config.model:
+        raise InputError(
+            f"--model_dir was begun with {model_name(found.model)} {found.model}; asked for {config.model}", model_dir
+        )
+    _check_same("training", found.training, info.training or {}, model_dir)
+    _check_same("data", found.data, info.data, model_dir)
+    write_info(model_dir, info)
+    return info
+
+
+def _check_same(what: str, found: Any, asked: Any, model_dir: pathlib.Path) -> None:
+    free_to_change = ("epochs", "replicas", "deterministic")
+    for name in sorted(set(found) | set(asked)):
+        if name not in free_to_change and found.get(name) != asked.get(name):
+            raise InputError(
+                f"--model_dir was begun with {what}.{name} {found.get(name)}; now it is {asked.get(name)}", model_dir
+            )
