@@ -1,15 +1,42 @@
-"""The split by patient: who is one patient, and which side each goes to."""
+"""The split: who is one patient, and which side each goes to."""
 
+import enum
+import hashlib
+import math
 import re
+from collections.abc import Iterable, Mapping
 
-__all__ = ["patient_key"]
+from data_prep.errors import InputError
+from data_prep.schema import SPLITS
+
+__all__ = ["SplitBy", "assign_splits", "group_patients", "patient_key", "rank"]
+
+_TRAIN, _TEST = SPLITS
 
 _LATERALITY = r"LEFT|RIGHT|L|R"
 _VIEW = r"CC|MLO|ML|LMO|LM|FB|SIO|ISO|XCCL|XCCM"
-_SEPARATOR = r"[\s_.\-]+"
+_SEPARATORS = r"\s_.\-"
 
 # One trailing token with what separates it from the rest; LCC and RMLO are laterality and view written together.
-_TRAILING_TOKEN = re.compile(rf"{_SEPARATOR}(?:{_LATERALITY}|[LR]?(?:{_VIEW}))$", re.IGNORECASE)
+_TRAILING_TOKEN = re.compile(rf"[{_SEPARATORS}]+(?:{_LATERALITY}|[LR]?(?:{_VIEW}))$", re.IGNORECASE)
+_NOT_SEPARATOR = re.compile(rf"[^{_SEPARATORS}]")
+
+
+class SplitBy(enum.Enum):
+    """What stays whole when the data set is split; the value is what `--split_by` takes."""
+
+    PATIENT = "patient"
+    IMAGE = "image"
+
+    @property
+    def rule(self) -> str:
+        """One sentence for the manifest."""
+        if self is SplitBy.PATIENT:
+            return "All images of a patient are on one side; patients are drawn at random from the seed."
+        return (
+            "Images are drawn at random from the seed, as in the paper: a patient may have images on both sides, so "
+            "scores on the test split are optimistic."
+        )
 
 
 def patient_key(patient_id: str) -> str:
@@ -22,6 +49,54 @@ def patient_key(patient_id: str) -> str:
         The key; empty only where `patient_id` is blank.
     """
     key = patient_id.strip()
-    while (match := _TRAILING_TOKEN.search(key)) and key[: match.start()].strip("_-. \t"):
+    while (match := _TRAILING_TOKEN.search(key)) and _NOT_SEPARATOR.search(key[: match.start()]):
         key = key[: match.start()]
     return key
+
+
+def group_patients(names: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """Joins images that share any name of a patient or of a study, directly or through others.
+
+    Args:
+        names: Image key -> every name that its patient goes by; at least one each.
+
+    Returns:
+        Image key -> the least name of its group, which no image of another group has.
+    """
+    parent: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        parent.setdefault(name, name)
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for shared in names.values():
+        first, *others = sorted(root(name) for name in shared)
+        for other in others:
+            # Halving keeps a root the least of its group only if every join goes to the lesser one.
+            lesser, greater = sorted((root(first), root(other)))
+            parent[greater] = lesser
+    return {image: root(next(iter(shared))) for image, shared in names.items()}
+
+
+def rank(key: str, seed: int) -> str:
+    """Returns where a key stands in the random order of a seed: independent of the other keys and of their order."""
+    return hashlib.sha256(f"{seed}:{key}".encode()).hexdigest()
+
+
+def assign_splits(keys: Iterable[str], train_fraction: float, seed: int) -> dict[str, str]:
+    """Assigns patients or images to "train" and "test".
+
+    The nearest whole number to `train_fraction` of them goes to train, at least one to either side. The result depends
+    on the set of keys alone.
+
+    Raises:
+        InputError: Fewer than two keys.
+    """
+    ordered = sorted(set(keys), key=lambda key: (rank(key, seed), key))
+    if len(ordered) < 2:
+        raise InputError(f"a split needs at least 2 to choose from; found {len(ordered)}")
+    train = min(max(math.floor(train_fraction * len(ordered) + 0.5), 1), len(ordered) - 1)
+    return {key: _TRAIN if index < train else _TEST for index, key in enumerate(ordered)}
