@@ -1,0 +1,168 @@
+"""Per-pixel accuracy (the paper's section 4.1, Fig. 6b-d): ROC, precision-recall, Dice and IoU, from histograms.
+
+The pixels of a test set are too many to sort (a hundred mammograms have a billion), but they hold 65,536 different
+probabilities. Two histograms, of calcification and of background pixels, carry all that scikit-learn's curves need: one
+sample a bin, weighted by its count, gives the same sums as one sample a pixel.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from calcseg_tf.probability_map import FULL_SCALE
+from data_prep.mask import BACKGROUND, CALCIFICATION
+
+__all__ = [
+    "Curve",
+    "Figure",
+    "average_precision",
+    "dice",
+    "iou",
+    "pixel_histograms",
+    "precision_recall_curve",
+    "roc_auc",
+    "roc_curve",
+    "thin",
+]
+
+_NO_POSITIVES = "no calcification pixel in the images"
+_NO_NEGATIVES = "no background pixel in the images"
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A figure that may be undefined: a number, or None with the reason."""
+
+    value: float | None
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.value is None) != bool(self.reason):
+            raise ValueError("a figure has a value or a reason, not both")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Curve:
+    """A curve of pixel scores, in the order and with the end points of scikit-learn.
+
+    Attributes:
+        x: float64 [points]; false-positive rate, or recall.
+        y: float64 [points]; true-positive rate, or precision.
+        thresholds: float64 [points]; p >= threshold is positive. `inf` at the end where nothing is predicted.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    thresholds: np.ndarray
+
+
+def pixel_histograms(codes: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Counts codes over the calcification and over the background pixels of one image; ignored pixels are in neither.
+
+    Args:
+        codes: uint16 [height, width].
+        mask: uint8 [height, width].
+
+    Returns:
+        positive: int64 [65536], calcification pixels by code.
+        negative: int64 [65536], background pixels by code.
+    """
+    positive = np.bincount(codes[mask == CALCIFICATION], minlength=FULL_SCALE + 1)
+    negative = np.bincount(codes[mask == BACKGROUND], minlength=FULL_SCALE + 1)
+    return positive, negative
+
+
+def roc_curve(positive: np.ndarray, negative: np.ndarray) -> Curve | None:
+    """Returns `sklearn.metrics.roc_curve` of the pixels, or None where one of the classes is empty."""
+    import sklearn.metrics
+
+    if _missing_class(positive, negative):
+        return None
+    truth, codes, counts = _samples(positive, negative)
+    x, y, thresholds = sklearn.metrics.roc_curve(truth, codes, sample_weight=counts)
+    return Curve(x, y, thresholds / FULL_SCALE)
+
+
+def precision_recall_curve(positive: np.ndarray, negative: np.ndarray) -> Curve | None:
+    """Returns `sklearn.metrics.precision_recall_curve` of the pixels, or None without a calcification pixel."""
+    import sklearn.metrics
+
+    if not positive.any():
+        return None
+    truth, codes, counts = _samples(positive, negative)
+    precision, recall, thresholds = sklearn.metrics.precision_recall_curve(truth, codes, sample_weight=counts)
+    return Curve(recall, precision, np.append(thresholds / FULL_SCALE, np.inf))
+
+
+def roc_auc(positive: np.ndarray, negative: np.ndarray) -> Figure:
+    """Returns `sklearn.metrics.roc_auc_score` of the pixels."""
+    import sklearn.metrics
+
+    if reason := _missing_class(positive, negative):
+        return Figure(None, reason)
+    truth, codes, counts = _samples(positive, negative)
+    return Figure(float(sklearn.metrics.roc_auc_score(truth, codes, sample_weight=counts)))
+
+
+def average_precision(positive: np.ndarray, negative: np.ndarray) -> Figure:
+    """Returns `sklearn.metrics.average_precision_score` of the pixels: the paper's APS."""
+    import sklearn.metrics
+
+    if not positive.any():
+        return Figure(None, _NO_POSITIVES)
+    truth, codes, counts = _samples(positive, negative)
+    return Figure(float(sklearn.metrics.average_precision_score(truth, codes, sample_weight=counts)))
+
+
+def dice(positive: np.ndarray, negative: np.ndarray, code: int) -> Figure:
+    """Returns 2 TP / (2 TP + FP + FN) over all pixels; predicted is at or above the code."""
+    hit, missed, false = _confusion(positive, negative, code)
+    if hit + missed + false == 0:
+        return Figure(None, f"{_NO_POSITIVES}, and none predicted")
+    return Figure(2 * hit / (2 * hit + missed + false))
+
+
+def iou(positive: np.ndarray, negative: np.ndarray, code: int) -> Figure:
+    """Returns TP / (TP + FP + FN) over all pixels; predicted is at or above the code."""
+    hit, missed, false = _confusion(positive, negative, code)
+    if hit + missed + false == 0:
+        return Figure(None, f"{_NO_POSITIVES}, and none predicted")
+    return Figure(hit / (hit + missed + false))
+
+
+def thin(x: np.ndarray, y: np.ndarray, points: int) -> np.ndarray:
+    """Chooses at most `points` of a curve's points, evenly along its drawn length, both ends included.
+
+    Args:
+        x: float [curve], the coordinate as it is drawn (a logarithm, where the axis is logarithmic); no infinities.
+        y: float [curve].
+        points: At least 2.
+
+    Returns:
+        Ascending indices.
+    """
+    if len(x) <= points:
+        return np.arange(len(x))
+    length = np.append(0.0, np.cumsum(np.hypot(np.diff(x), np.diff(y))))
+    wanted = np.linspace(0.0, length[-1], points)
+    return np.unique(np.append(np.searchsorted(length, wanted[:-1], side="left"), len(x) - 1))
+
+
+def _missing_class(positive: np.ndarray, negative: np.ndarray) -> str:
+    if not positive.any():
+        return _NO_POSITIVES
+    return "" if negative.any() else _NO_NEGATIVES
+
+
+def _samples(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns truth, code and count of every bin that is not empty."""
+    ones, zeros = np.flatnonzero(positive), np.flatnonzero(negative)
+    truth = np.append(np.ones(len(ones), np.int64), np.zeros(len(zeros), np.int64))
+    counts = np.append(positive[ones], negative[zeros]).astype(np.float64)  # exact: below 2^53
+    return truth, np.append(ones, zeros), counts
+
+
+def _confusion(positive: np.ndarray, negative: np.ndarray, code: int) -> tuple[int, int, int]:
+    """Returns true positives, false negatives and false positives, in pixels."""
+    hit = int(positive[code:].sum())
+    return hit, int(positive.sum()) - hit, int(negative[code:].sum())

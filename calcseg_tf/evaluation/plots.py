@@ -1,0 +1,150 @@
+"""The paper's Fig. 6 of an evaluation: FROC, ROC and precision-recall, in one style, as PNG and PDF."""
+
+import contextlib
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from calcseg_tf.evaluation.evaluation import EvaluationResult
+from calcseg_tf.evaluation.pixel_curves import Curve, precision_recall_curve, roc_curve, thin
+from data_prep.command import DISCLAIMER
+
+__all__ = ["DRAWN_POINTS", "log_floor", "plot_all"]
+
+# A drawn curve cannot show more; the CSV files are thinned alike.
+DRAWN_POINTS = 2000
+
+_STYLE = {
+    "font.size": 10.0,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11.0,
+    "lines.linewidth": 1.8,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,  # editable text in the figure of a paper
+}
+_COLOUR = "#1f5fa8"
+
+
+def plot_all(result: EvaluationResult, threshold: float, output_dir: pathlib.Path) -> list[pathlib.Path]:
+    """Draws the three figures into a folder.
+
+    Args:
+        result: What was evaluated.
+        threshold: The operating threshold, marked on every curve.
+        output_dir: Exists.
+
+    Returns:
+        The files: froc, roc and precision_recall, each as .png and .pdf.
+    """
+    paths = []
+    for stem, draw in (("froc", _froc), ("roc", _roc), ("precision_recall", _precision_recall)):
+        with _figure(result, output_dir / stem) as axes:
+            draw(axes, result, threshold)
+        paths += [output_dir / f"{stem}.png", output_dir / f"{stem}.pdf"]
+    return paths
+
+
+def log_floor(x: np.ndarray) -> float:
+    """Returns where zeros are drawn on a logarithmic axis: half the smallest positive value (1 where there is none)."""
+    positive = x[x > 0]
+    return float(positive.min()) / 2 if len(positive) else 1.0
+
+
+@contextlib.contextmanager
+def _figure(result: EvaluationResult, stem: pathlib.Path) -> Iterator[Any]:
+    """Gives the axes of one figure and saves it twice, without a display and without matplotlib's global state."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(5.6, 4.6), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        yield axes
+        axes.set_title(f"{axes.get_title()}\n{_count(result)}")
+        figure.supxlabel(DISCLAIMER, fontsize=7, color="0.4")
+        figure.savefig(stem.with_suffix(".png"), dpi=200)
+        # A date in the file would make equal results differ.
+        figure.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None})
+
+
+def _count(result: EvaluationResult) -> str:
+    return f"{_plural(len(result.images), 'image')}, {_plural(result.calcifications, 'calcification')}"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _froc(axes: Any, result: EvaluationResult, threshold: float) -> None:
+    axes.set(title="FROC", xlabel="false alarms per mammogram", ylabel="sensitivity (calcifications found)")
+    curve = result.froc
+    if curve.sensitivity is None:
+        _say(axes, "no calcification in the images")
+        return
+    floor = log_floor(curve.false_positives_per_image)
+    x = np.maximum(curve.false_positives_per_image, floor)
+    # Below the threshold with the most false alarms they merge, and the curve runs back: not a way to operate.
+    peak = len(x) - 1 - int(x[::-1].argmax())
+    axes.semilogx(x[peak:], curve.sensitivity[peak:], color=_COLOUR, marker=".", markersize=4)
+    if peak > 0:
+        axes.semilogx(x[: peak + 1], curve.sensitivity[: peak + 1], color="0.6", linestyle=":", label="merging")
+    at = result.at_threshold(threshold)
+    _mark(axes, max(at.false_positives_per_image.value or 0.0, floor), at.sensitivity.value, threshold)
+    if (curve.false_positives_per_image == 0).any():
+        axes.set_xlabel("false alarms per mammogram (0 drawn at the left end)")
+    axes.set_ylim(-0.02, 1.02)
+
+
+def _roc(axes: Any, result: EvaluationResult, threshold: float) -> None:
+    axes.set(title="Per-pixel ROC", xlabel="false-positive rate", ylabel="true-positive rate")
+    curve = roc_curve(*result.pixels)
+    if curve is None or result.roc_auc.value is None:
+        _say(axes, result.roc_auc.reason)
+        return
+    axes.set_title(f"Per-pixel ROC, AUC {result.roc_auc.value:.4f}")
+    floor = log_floor(curve.x)
+    x = np.maximum(curve.x, floor)
+    kept = thin(np.log10(x), curve.y, DRAWN_POINTS)
+    axes.semilogx(x[kept], curve.y[kept], color=_COLOUR)
+    _mark_curve(axes, Curve(x, curve.y, curve.thresholds), threshold)
+    axes.set_ylim(-0.02, 1.02)
+
+
+def _precision_recall(axes: Any, result: EvaluationResult, threshold: float) -> None:
+    axes.set(title="Per-pixel precision-recall", xlabel="recall", ylabel="precision")
+    curve = precision_recall_curve(*result.pixels)
+    if curve is None or result.average_precision.value is None:
+        _say(axes, result.average_precision.reason)
+        return
+    axes.set_title(f"Per-pixel precision-recall, AP {result.average_precision.value:.4f}")
+    kept = thin(curve.x, curve.y, DRAWN_POINTS)
+    # Average precision is the area under these steps.
+    axes.step(curve.x[kept], curve.y[kept], where="post", color=_COLOUR)
+    _mark_curve(axes, curve, threshold)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+
+
+def _mark_curve(axes: Any, curve: Curve, threshold: float) -> None:
+    """Marks the point of a curve whose threshold is the lowest at or above the operating one."""
+    above = np.flatnonzero(curve.thresholds >= threshold - 1e-9)
+    index = above[np.argmin(curve.thresholds[above])]
+    _mark(axes, float(curve.x[index]), float(curve.y[index]), threshold)
+
+
+def _mark(axes: Any, x: float, y: float | None, threshold: float) -> None:
+    if y is None:
+        return
+    label = f"threshold {threshold:.3f}"
+    axes.plot([x], [y], "o", color="#c8452c", markersize=6, label=label, clip_on=False, zorder=5)
+    axes.legend(loc="best")
+
+
+def _say(axes: Any, reason: str) -> None:
+    axes.text(0.5, 0.5, f"undefined: {reason}", transform=axes.transAxes, ha="center", color="0.3")
