@@ -1,11 +1,13 @@
 """One mammogram, read from DICOM or a 16-bit PNG into the intensities that everything downstream relies on."""
 
+import contextlib
 import dataclasses
 import enum
 import hashlib
 import io
 import math
 import pathlib
+import re
 import warnings
 from typing import Any, BinaryIO
 
@@ -31,6 +33,7 @@ __all__ = [
     "header_text",
     "is_dicom",
     "read_header",
+    "read_identifiers",
     "read_mammogram",
 ]
 
@@ -52,8 +55,10 @@ _HEADER_TAGS = (
     "SamplesPerPixel", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
     "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit", "PixelSpacing", "ImagerPixelSpacing",
     "EstimatedRadiographicMagnificationFactor", "NominalScannedPixelSpacing", "ImageLaterality", "Laterality",
-    "ViewPosition", "PatientOrientation", "ViewCodeSequence",
+    "ViewPosition", "PatientOrientation", "ViewCodeSequence", "PatientName", "SeriesInstanceUID", "SOPInstanceUID",
 )  # fmt: skip
+
+_IDENTIFYING_TAGS = ("PatientID", "PatientName", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 
 
 class Laterality(enum.Enum):
@@ -182,6 +187,26 @@ def read_header(path: pathlib.Path) -> Dataset:
     except InputError as error:
         raise InputError(error.rule, path) from None
     return dataset
+
+
+def read_identifiers(path: pathlib.Path) -> set[str]:
+    """Returns what names a patient, study, series or image in the header of any DICOM file.
+
+    For keeping them out of what leaves `data_prep`; a file that cannot be read as DICOM gives what is readable, perhaps
+    nothing.
+    """
+    try:
+        with path.open("rb") as file:
+            dataset = _parse(file, header_only=True)
+    except (OSError, InputError):
+        return set()
+    found: set[str] = set()
+    for keyword in _IDENTIFYING_TAGS:
+        with contextlib.suppress(InputError):
+            text = header_text(dataset, keyword)
+            # A name is stored as FAMILY^GIVEN^MIDDLE, its other scripts behind "="; folders hold it in any order.
+            found |= {text, *re.split(r"[\^=\s,]+", text)} if keyword == "PatientName" else {text}
+    return found - {""}
 
 
 def header_text(dataset: Dataset, keyword: str) -> str:

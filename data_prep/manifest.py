@@ -1,6 +1,7 @@
 """The manifest of a folder of records: what was converted, how, and a checksum of every byte of it.
 
-Written last, so a folder that holds `manifest.json` is complete. Holds no absolute path and nothing of a DICOM header.
+Written last, so a folder that holds `manifest.json` is complete. Holds no absolute path and nothing of a DICOM header;
+where the name of a rejected file repeats an identifier of some header, its hash stands there.
 """
 
 import dataclasses
@@ -185,6 +186,9 @@ def _parse(document: dict[str, Any], directory: pathlib.Path) -> Manifest:
     counts = {
         name: {split: int(document[_COUNTS][split][name]) for split in SPLITS} for name in _COUNT_NAMES
     }  # fmt: skip
+    mean, deviation = float(document[_INTENSITY][_MEAN]), float(document[_INTENSITY][_STANDARD_DEVIATION])
+    if not (0.0 <= mean <= 1.0 and 0.0 < deviation <= 0.5 + 1e-9):
+        raise ValueError("intensity must have a mean in [0, 1] and a standard deviation in (0, 0.5]")
     return Manifest(
         directory=directory,
         data_set=str(document[_DATA_SET]),
@@ -197,8 +201,8 @@ def _parse(document: dict[str, Any], directory: pathlib.Path) -> Manifest:
         calcifications=counts["calcifications"],
         pixels=counts["pixels"],
         shard_infos=tuple(ShardInfo(**shard) for shard in document[_SHARDS]),
-        intensity_mean=float(document[_INTENSITY][_MEAN]),
-        intensity_standard_deviation=float(document[_INTENSITY][_STANDARD_DEVIATION]),
+        intensity_mean=mean,
+        intensity_standard_deviation=deviation,
         rejected=tuple(Rejection(**rejection) for rejection in document[_REJECTED]),
         versions=dict(document[_VERSIONS]),
         disclaimer=str(document[_DISCLAIMER]),

@@ -75,7 +75,7 @@ def group_patients(names: Mapping[str, Iterable[str]]) -> dict[str, str]:
     for shared in names.values():
         first, *others = sorted(root(name) for name in shared)
         for other in others:
-            # Halving keeps a root the least of its group only if every join goes to the lesser one.
+            # The lesser root stays one, so that a root is the least name of its group whatever the order.
             lesser, greater = sorted((root(first), root(other)))
             parent[greater] = lesser
     return {image: root(next(iter(shared))) for image, shared in names.items()}

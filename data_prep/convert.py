@@ -1,0 +1,60 @@
+"""Converts a data set of mammograms and masks to sharded TFRecords with a manifest.
+
+python -m data_prep.convert --dataset=folder --data_dir=DIR --output_dir=RECORDS
+"""
+
+import os
+import pathlib
+
+from absl import flags
+
+from data_prep import command
+
+_DATASET = flags.DEFINE_string("dataset", "folder", "Name of the data set's reader.")
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder that holds the data set.", required=True)
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "New or empty folder for the records.", required=True)
+_SPLIT_BY = flags.DEFINE_enum(
+    "split_by",
+    "patient",
+    ["patient", "image"],
+    "What stays on one side of the split: all images of a patient, or (as in the paper) each image by itself.",
+)
+_TRAIN_FRACTION = flags.DEFINE_float("train_fraction", 0.75, "Fraction of the patients (or images) to train on.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the split and of the order of the records.")
+_EXAMPLES_PER_SHARD = flags.DEFINE_integer("examples_per_shard", 32, "Mammograms in one file, at most.")
+_WORKERS = flags.DEFINE_integer("workers", None, "Processes, each writing one shard; by default one a core.")
+_STRICT = flags.DEFINE_bool("strict", False, "Stop at the first bad file instead of listing it in the manifest.")
+_PUBLIC_IDS = flags.DEFINE_bool(
+    "public_ids", False, "The data set is public: keep its own names of images and patients instead of salted hashes."
+)
+_SALT_FILE = flags.DEFINE_string(
+    "salt_file", None, "Key of the hashes, made on first use; by default OUTPUT_DIR.salt. Keep it from the records."
+)
+
+
+def main() -> None:
+    """Converts as the flags say and prints what became of it."""
+    from data_prep import pipeline
+    from data_prep.report import conversion_lines, plan_lines
+    from data_prep.split import SplitBy
+
+    config = pipeline.ConvertConfig(
+        data_set=_DATASET.value,
+        data_dir=pathlib.Path(_DATA_DIR.value),
+        output_dir=pathlib.Path(_OUTPUT_DIR.value),
+        split_by=SplitBy(_SPLIT_BY.value),
+        train_fraction=_TRAIN_FRACTION.value,
+        seed=_SEED.value,
+        examples_per_shard=_EXAMPLES_PER_SHARD.value,
+        workers=len(os.sched_getaffinity(0)) if _WORKERS.value is None else _WORKERS.value,
+        strict=_STRICT.value,
+        public_ids=_PUBLIC_IDS.value,
+        salt_file=pathlib.Path(_SALT_FILE.value) if _SALT_FILE.value else None,
+    )
+    plan = pipeline.make_plan(config)
+    print(*plan_lines(plan), sep="\n", flush=True)
+    print(*conversion_lines(pipeline.write_plan(plan)), sep="\n")
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,79 @@
+"""Names that leave `data_prep`: salted hashes of the data set's own, or those themselves where it is public."""
+
+import dataclasses
+import hashlib
+import hmac
+import os
+import pathlib
+import re
+from collections.abc import Iterable
+
+from data_prep.errors import InputError
+
+__all__ = ["Identity", "read_or_make_salt"]
+
+_SALT_BYTES = 32
+_MIN_SALT_BYTES = 16
+_HEX_DIGITS = 16  # 64 bits: two of a million names agree with a probability of 3e-8
+_MIN_REDACTED = 4  # shorter identifiers name nobody and would be found in every other word
+
+_UID = re.compile(r"\d+(?:\.\d+){4,}")  # what has the form of a DICOM UID names an image, whatever header says so
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """How names leave.
+
+    Attributes:
+        salt: Key of the hash; None keeps the names as they are, for public data sets only.
+    """
+
+    salt: bytes | None = dataclasses.field(repr=False)
+
+    def image(self, key: str) -> str:
+        """Returns `image/id` for the key of a case."""
+        return self._name("image", key)
+
+    def patient(self, key: str) -> str:
+        """Returns `patient/id` for a patient's name; "" for an unknown patient."""
+        return self._name("patient", key) if key else ""
+
+    def redact(self, text: str, identifiers: Iterable[str]) -> str:
+        """Replaces identifiers that stand as words of their own in a file name or message, and all UIDs, by hashes."""
+        if self.salt is None:
+            return text
+        for identifier in sorted(set(identifiers), key=lambda name: (-len(name), name)):
+            if len(identifier) >= _MIN_REDACTED:
+                word = rf"(?<![0-9A-Za-z]){re.escape(identifier)}(?![0-9A-Za-z])"
+                text = re.sub(word, self._name("patient", identifier), text, flags=re.IGNORECASE)
+        return _UID.sub(lambda uid: self._name("uid", uid[0]), text)
+
+    def _name(self, kind: str, key: str) -> str:
+        if self.salt is None:
+            return key
+        return hmac.new(self.salt, f"{kind}:{key}".encode(), hashlib.sha256).hexdigest()[:_HEX_DIGITS]
+
+
+def read_or_make_salt(path: pathlib.Path) -> bytes:
+    """Returns the salt kept in a file; makes one of 32 random bytes, for the owner's eyes alone, where there is none.
+
+    Raises:
+        InputError: The file cannot be read or made, or holds fewer than 16 bytes.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            salt = os.urandom(_SALT_BYTES)
+            file.write(salt)
+            return salt
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise InputError(f"the salt cannot be written ({error.strerror})", path) from None
+    try:
+        salt = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"the salt cannot be read ({error.strerror})", path) from None
+    if len(salt) < _MIN_SALT_BYTES:
+        raise InputError(f"a salt has at least {_MIN_SALT_BYTES} bytes; found {len(salt)}", path)
+    return salt
