@@ -46,9 +46,7 @@ class EpochCheckpoint(keras.callbacks.Callback):
             self._manager.checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
         except (tf.errors.OpError, AssertionError, ValueError) as error:
             reason = " ".join(str(error).split())[:160]
-            raise InputError(
-                f"the checkpoint cannot be restored ({reason})", self._manager.latest_checkpoint
-            ) from None
+            raise InputError(f"the checkpoint cannot be restored ({reason})", self._manager.latest_checkpoint) from None
         return int(self._epoch.numpy())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

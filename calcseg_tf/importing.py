@@ -90,9 +90,7 @@ def _assign(layer: keras.layers.Layer, name: str, state: dict[str, np.ndarray], 
         if value.ndim == 4:
             value = value.transpose(2, 3, 1, 0)  # OIHW to HWIO
         if value.shape != tuple(variable.shape):
-            raise InputError(
-                f"{name}.{part} must be {list(variable.shape)} (HWIO); found {list(value.shape)}", path
-            )
+            raise InputError(f"{name}.{part} must be {list(variable.shape)} (HWIO); found {list(value.shape)}", path)
         if not np.isfinite(value).all():
             raise InputError(f"{name}.{part} holds values that are not finite", path)
         values.append(value)

@@ -78,9 +78,7 @@ def training_batches(shards: Sequence[pathlib.Path], config: InputConfig, first_
     return epochs.flat_map(epoch_batches).prefetch(4)
 
 
-def crops_of(
-    image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, config: InputConfig
-) -> tuple[tf.Tensor, tf.Tensor]:
+def crops_of(image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, config: InputConfig) -> tuple[tf.Tensor, tf.Tensor]:
     """Draws augmented crops from one mammogram.
 
     Args:

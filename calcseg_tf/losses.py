@@ -5,6 +5,7 @@ times as many negatives, those with the highest loss; the gradient of every othe
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -52,7 +53,7 @@ class PixelLoss:
         total: The global mean, equal on every replica. float32.
         positives: Positive pixels of the global batch. float32.
         negatives: Negative pixels that entered (ties at the threshold count by their share). float32.
-        threshold: The loss of the easiest negative that entered. float32.
+        threshold: The probability that the network gives the easiest negative that entered. float32.
     """
 
     local: tf.Tensor
@@ -66,7 +67,7 @@ def pixel_loss(logit: tf.Tensor, mask: tf.Tensor, config: LossConfig, all_reduce
     """Computes the mean binary cross-entropy over the pixels that the config lets in.
 
     With P positives in the global batch, k = negatives_per_positive x P negatives enter (negatives_without_positives
-    where P = 0), bounded by the negatives there are: those of the highest loss. Negatives whose loss equals the k-th
+    where P = 0), bounded by the negatives there are: those of the highest loss. Negatives that tie with the k-th
     highest share what is left of k evenly, so that neither the order of pixels nor the number of replicas matters.
     Ignored pixels never count. The denominator is P + k; where it is 0 the loss is 0.
 
@@ -88,7 +89,7 @@ def pixel_loss(logit: tf.Tensor, mask: tf.Tensor, config: LossConfig, all_reduce
         wanted = config.negatives_per_positive * positives
         wanted = tf.where(positives > 0, wanted, tf.constant(config.negatives_without_positives, tf.int64))
         chosen = tf.minimum(wanted, negatives)
-        weight, threshold = _hardest(tf.stop_gradient(cross_entropy), negative, chosen, all_reduce)
+        weight, threshold = _hardest(tf.stop_gradient(logit), negative, chosen, all_reduce)
     else:
         chosen = negatives
         weight, threshold = tf.cast(negative, logit.dtype), tf.constant(0.0)
@@ -106,44 +107,56 @@ def pixel_loss(logit: tf.Tensor, mask: tf.Tensor, config: LossConfig, all_reduce
 
 
 def _hardest(
-    loss: tf.Tensor, negative: tf.Tensor, chosen: tf.Tensor, all_reduce: AllReduce
+    logit: tf.Tensor, negative: tf.Tensor, chosen: tf.Tensor, all_reduce: AllReduce
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the weights in [0, 1] of the `chosen` hardest negatives, in the loss's shape, and their threshold."""
-    # -1 lies below every cross-entropy, so that what is no negative is never chosen.
-    candidate = tf.where(negative, loss, -tf.ones_like(loss))
+    """Returns the weights in [0, 1] of the `chosen` hardest negatives, in the logit's shape, and their threshold.
+
+    A negative's loss grows with its logit, so the logits rank them; unlike losses, equal logits are equal bits (the
+    last pixels of a vectorised loop can get a loss one rounding away from their equals').
+    """
+    candidate = tf.where(negative, logit, tf.fill(tf.shape(logit), -math.inf))
     threshold = kth_largest(candidate, chosen, all_reduce)
     above = candidate > threshold
     tied = tf.equal(candidate, threshold)
     counts = all_reduce(tf.stack([_count(above), _count(tied)]))
-    share = tf.math.divide_no_nan(tf.cast(chosen - counts[0], loss.dtype), tf.cast(counts[1], loss.dtype))
-    return tf.where(above, tf.ones_like(loss), tf.where(tied, share, tf.zeros_like(loss))), threshold
+    share = tf.math.divide_no_nan(tf.cast(chosen - counts[0], logit.dtype), tf.cast(counts[1], logit.dtype))
+    weight = tf.where(above, tf.ones_like(logit), tf.where(tied, share, tf.zeros_like(logit)))
+    return weight, tf.where(chosen > 0, tf.sigmoid(threshold), 0.0)
 
 
 def kth_largest(values: tf.Tensor, k: tf.Tensor, all_reduce: AllReduce) -> tf.Tensor:
     """Finds the k-th largest value over all replicas, exactly, by bisection on the bits of float32.
 
-    Non-negative floats are ordered as their bit patterns are, so 31 bits decide it, two at a time: 16 rounds, each one
-    pass over the values and one reduction of three counts. Nothing is sorted or gathered, the cost does not depend on
-    k, and no operation in it depends on the order of summation.
+    The bits of a float, read as an integer with all but the sign flipped where it is negative, are ordered as the floats
+    are; so 32 bits decide it, two at a time: 16 rounds, each one pass over the values and one reduction of three
+    counts. Nothing is sorted or gathered, the cost does not depend on k, and no sum in it depends on its order.
 
     Args:
-        values: float32, any shape; negative values stand for nothing.
-        k: int64 scalar; from 1 to the number of non-negative values over all replicas. 0 counts as 1.
+        values: float32, any shape; -inf stands for nothing.
+        k: int64 scalar, from 1 to the number of finite values over all replicas; 0 counts as 1.
         all_reduce: Sums over replicas.
 
     Returns:
-        float32 scalar: the largest t such that at least k values are >= t; 0 where there are no k such values.
+        float32 scalar: the largest t such that at least k values are >= t; not a number where there are not k.
     """
     k = tf.maximum(k, 1)
-    prefix = tf.constant(0, tf.int32)
-    for shift, digits in [(shift, (1, 2, 3)) for shift in range(29, 0, -2)] + [(0, (1,))]:
+    ordered = tf.constant(-(2**31), tf.int32)
+    for shift in range(30, -1, -2):
+        # In the first round the sum wraps around from the negative floats to the positive ones, as it should.
+        steps = [tf.bitwise.left_shift(tf.constant(digit, tf.int32), shift) for digit in (1, 2, 3)]
         # Compared as floats: int32 tensors of this size would be moved to the host on a GPU. Patterns of NaN compare
-        # false, as they should.
-        thresholds = [tf.bitcast(prefix + (digit << shift), tf.float32) for digit in digits]
+        # false: right above +inf, and below -inf outvoted by the highest digit that holds.
+        thresholds = [_float_of(ordered + step) for step in steps]
         counts = all_reduce(tf.stack([_count(values >= threshold) for threshold in thresholds]))
-        digit = tf.reduce_sum(tf.cast(counts >= k, tf.int32))
-        prefix += tf.bitwise.left_shift(digit, shift)
-    return tf.bitcast(prefix, tf.float32)
+        digit = tf.reduce_max(tf.where(counts >= k, [1, 2, 3], 0))
+        ordered += tf.bitwise.left_shift(digit, shift)
+    return _float_of(ordered)
+
+
+def _float_of(ordered: tf.Tensor) -> tf.Tensor:
+    """Inverts the order-preserving map from float32 to int32; it is its own inverse."""
+    flip = tf.bitwise.bitwise_and(tf.bitwise.right_shift(ordered, 31), 0x7FFFFFFF)
+    return tf.bitcast(tf.bitwise.bitwise_xor(ordered, flip), tf.float32)
 
 
 def _count(condition: tf.Tensor) -> tf.Tensor:

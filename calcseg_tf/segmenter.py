@@ -11,6 +11,13 @@ from calcseg_tf.losses import LossConfig, PixelLoss, pixel_loss
 __all__ = ["Segmenter"]
 
 
+class _Means:
+    """Holds the metrics where Keras does not look: it would count their variables as weights of the model."""
+
+    def __init__(self) -> None:
+        self.all = [keras.metrics.Mean(name) for name in ("loss", "positives", "negatives", "negative_threshold")]
+
+
 class Segmenter(keras.Model):
     """A network with the custom `train_step`; `fit`, callbacks, checkpoints and strategies work as in any Keras model.
 
@@ -23,15 +30,13 @@ class Segmenter(keras.Model):
         """Wraps a network, sharing its layers."""
         segmenter = cls(inputs=network.inputs, outputs=network.outputs, name=network.name)
         segmenter._loss_config = loss
-        segmenter._means = {
-            name: keras.metrics.Mean(name=name) for name in ("loss", "positives", "negatives", "negative_threshold")
-        }
+        segmenter._means = _Means()
         return segmenter
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """The means that `fit` resets at each epoch."""
-        return list(self._means.values())
+        return self._means.all
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
         """Takes one step on this replica's part of a global batch."""
@@ -54,7 +59,7 @@ class Segmenter(keras.Model):
 
     def _update_means(self, loss: PixelLoss) -> dict[str, Any]:
         values = (loss.total, loss.positives, loss.negatives, loss.threshold)
-        for mean, value in zip(self._means.values(), values, strict=True):
+        for mean, value in zip(self.metrics, values, strict=True):
             mean.update_state(value)
         # Results, not raw scalars: Keras sums scalars over the replicas of a MirroredStrategy.
-        return {name: mean.result() for name, mean in self._means.items()}
+        return {mean.name: mean.result() for mean in self.metrics}

@@ -42,7 +42,7 @@ def main() -> None:
     from calcseg_tf.input_pipeline import InputConfig
     from calcseg_tf.losses import LossConfig
     from calcseg_tf.models import model_config
-    from calcseg_tf.operating_point import choose_operating_threshold
+    from calcseg_tf.scoring import choose_operating_threshold
     from calcseg_tf.training import OptimizerConfig, TrainingConfig, train
 
     config = TrainingConfig(

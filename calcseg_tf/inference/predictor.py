@@ -1,5 +1,6 @@
 """A model directory turned into a function from intensities to probabilities."""
 
+import dataclasses
 import pathlib
 from collections.abc import Callable
 
@@ -38,6 +39,18 @@ class Predictor:
         """
         network, info = load_network(model_dir)
         return cls(network, info, tile_size)
+
+    def at_threshold(self, threshold: float | None) -> "Predictor":
+        """Sets the operating threshold that `info` tells, where one is given; returns itself.
+
+        Raises:
+            InputError: Not between 0 and 1.
+        """
+        if threshold is not None:
+            self.info = dataclasses.replace(
+                self.info, operating_threshold=threshold, operating_threshold_rule="--threshold"
+            )
+        return self
 
     def probability(self, intensity: np.ndarray, progress: Callable[[int], None] = lambda _: None) -> np.ndarray:
         """Returns float32 [height, width] in [0, 1], the probability that a pixel is part of a calcification.

@@ -60,9 +60,7 @@ class TiledNetwork:
             tile = self._tile(image, air, top, left)
             return left + self.tile_size, tiles.write(left // self.tile_size, tf.transpose(tile, [2, 0, 1, 3]))
 
-        _, tiles = tf.while_loop(
-            lambda left, _: left < width, predict, (tf.constant(0), tiles), parallel_iterations=1
-        )
+        _, tiles = tf.while_loop(lambda left, _: left < width, predict, (tf.constant(0), tiles), parallel_iterations=1)
         band = tf.transpose(tiles.concat(), [1, 2, 0, 3])
         return tf.ensure_shape(band, [None, None, None, 1])
 

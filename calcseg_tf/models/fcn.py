@@ -32,7 +32,9 @@ class FcnConfig:
                 raise InputError(f"fcn kernel sizes must be odd and positive; found {size}")
         for width in self.widths:
             if width < 1 or width % len(self.kernel_sizes):
-                raise InputError(f"fcn widths must be multiples of {len(self.kernel_sizes)} (the kernels); found {width}")
+                raise InputError(
+                    f"fcn widths must be multiples of {len(self.kernel_sizes)} (the kernels); found {width}"
+                )
 
     @property
     def halo_px(self) -> int:

@@ -1,0 +1,41 @@
+# make demo   real mammograms, implanted calcifications, training, evaluation, export, prediction
+# make test   the test suite
+PYTHON_ENV := .venv/bin/python
+RUNTIME := requirements.txt
+TESTING := requirements.txt requirements-dev.txt
+DEMO := requirements.txt requirements-demo.txt
+
+.PHONY: demo demo-small test test-slow lint format types clean
+
+demo:
+	@tools/make_env.sh $(DEMO)
+	@$(PYTHON_ENV) tools/demo.py --output_dir=build/demo
+
+demo-small:
+	@tools/make_env.sh $(DEMO)
+	@$(PYTHON_ENV) tools/demo.py --output_dir=build/demo-small --small
+
+test:
+	@tools/make_env.sh $(TESTING)
+	@$(PYTHON_ENV) -m pytest -q
+
+test-slow:
+	@tools/make_env.sh $(TESTING)
+	@$(PYTHON_ENV) -m pytest -q -m slow
+
+lint:
+	@tools/make_env.sh $(TESTING)
+	@$(PYTHON_ENV) -m ruff check .
+	@$(PYTHON_ENV) -m ruff format --check .
+
+format:
+	@tools/make_env.sh $(TESTING)
+	@$(PYTHON_ENV) -m ruff format .
+	@$(PYTHON_ENV) -m ruff check --fix .
+
+types:
+	@tools/make_env.sh $(TESTING)
+	@$(PYTHON_ENV) -m mypy
+
+clean:
+	rm -rf build .venv

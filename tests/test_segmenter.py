@@ -1,0 +1,76 @@
+import concurrent.futures
+import multiprocessing
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from calcseg_tf.devices import make_strategy
+from calcseg_tf.losses import LossConfig
+from calcseg_tf.models import build_network, model_config
+from calcseg_tf.segmenter import Segmenter
+
+CONFIG = model_config("fcn", widths=(4, 4), kernel_sizes=(3, 5), head_kernel_size=3)
+
+
+def batches():
+    rng = np.random.default_rng(1)
+    image = rng.random((24, 20, 20, 1), np.float32)
+    # Unevenly spread over the batch, ties included: what a replica sees alone is not what the batch holds.
+    mask = np.zeros(image.shape, np.uint8)
+    mask[::3, 4:6, 4:7] = 1
+    mask[1::5, :3] = 255
+    image[mask == 1] += 0.5
+    image[3::4] = np.round(image[3::4] * 4) / 4
+    return tf.data.Dataset.from_tensor_slices((image, mask)).batch(8, drop_remainder=True)
+
+
+def weights_after_training(strategy):
+    with strategy.scope():
+        keras.utils.set_random_seed(3)
+        segmenter = Segmenter.of(build_network(CONFIG, synchronized_batch_norm=True), LossConfig())
+        segmenter.compile(optimizer=keras.optimizers.SGD(0.05, momentum=0.9))
+    history = segmenter.fit(batches(), epochs=2, verbose=0).history
+    return segmenter.get_weights(), history
+
+
+def weights_with_replicas(replicas):
+    return weights_after_training(make_strategy(replicas))
+
+
+@pytest.fixture(scope="module")
+def one_replica():
+    return weights_after_training(tf.distribute.get_strategy())
+
+
+@pytest.mark.parametrize("replicas", [2, 4])
+def test_replicas_change_neither_weights_nor_loss(one_replica, replicas):
+    weights, history = one_replica
+    # In a process of its own: devices are fixed once TensorFlow has started.
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        mirrored_weights, mirrored_history = pool.submit(weights_with_replicas, replicas).result()
+    for one, other in zip(weights, mirrored_weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    for name, values in history.items():
+        np.testing.assert_allclose(values, mirrored_history[name], rtol=1e-4, err_msg=name)
+    assert history["negatives"][0] == 3 * history["positives"][0]
+
+
+def test_training_lowers_the_loss_and_evaluation_measures_it():
+    keras.utils.set_random_seed(0)
+    segmenter = Segmenter.of(build_network(CONFIG, synchronized_batch_norm=True), LossConfig())
+    segmenter.compile(optimizer=keras.optimizers.Adam(0.01))
+    history = segmenter.fit(batches(), epochs=15, verbose=0).history["loss"]
+    assert history[-1] < 0.7 * history[0]
+    measured = segmenter.evaluate(batches(), verbose=0, return_dict=True)
+    assert set(measured) == {"loss", "positives", "negatives", "negative_threshold"}
+
+
+def test_its_weights_file_is_the_networks(tmp_path):
+    segmenter = Segmenter.of(build_network(CONFIG, synchronized_batch_norm=True), LossConfig())
+    segmenter.save_weights(tmp_path / "x.weights.h5")
+    network = build_network(CONFIG)
+    network.load_weights(tmp_path / "x.weights.h5")
+    for one, other in zip(segmenter.get_weights(), network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
