@@ -1,0 +1,169 @@
+"""Writes the result of one mammogram: a folder that is there whole, or not at all."""
+
+import csv
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import uuid
+from collections.abc import Mapping
+
+import numpy as np
+
+from calcseg_tf.clinical.overlay import write_overlay
+from calcseg_tf.clinical.statistics import (
+    CLUSTER_MIN_CALCIFICATIONS,
+    CLUSTER_RADIUS_MM,
+    Calcification,
+    ImageStatistics,
+    measure,
+)
+from calcseg_tf.probability_map import to_codes
+from data_prep.command import DISCLAIMER
+from data_prep.errors import InputError
+from data_prep.mammogram import SpacingSource, encode_png
+
+__all__ = ["CALCIFICATIONS_FILE", "OVERLAY_FILE", "PROBABILITY_FILE", "STATISTICS_FILE", "write_prediction"]
+
+PROBABILITY_FILE = "probability.png"
+OVERLAY_FILE = "overlay.png"
+CALCIFICATIONS_FILE = "calcifications.csv"
+STATISTICS_FILE = "statistics.json"
+
+_DEFINITIONS = {
+    "calcification": "An 8-connected component of the pixels whose probability, rounded to 16 bits, is >= threshold.",
+    "row, column": "Centroid in pixels; (0, 0) is the centre of the first pixel.",
+    "area_mm2": "Pixels x row spacing x column spacing; worth as much as the spacing's source.",
+    "mean_area_mm2": "Mean over the calcifications.",
+    "std_area_mm2": "Sample standard deviation over the calcifications (n - 1).",
+    "clusters": (
+        f"DBSCAN of the centroids: at least {CLUSTER_MIN_CALCIFICATIONS} calcifications within {CLUSTER_RADIUS_MM:g} "
+        'mm of one of them, after "grouped" of BI-RADS, 5th edition (5 or more within 2 cm); neighbouring groups chain.'
+    ),
+    "undefined": "Why a figure is null.",
+}
+
+
+def write_prediction(
+    output_dir: pathlib.Path,
+    stem: str,
+    intensity: np.ndarray,
+    probability: np.ndarray,
+    threshold: float,
+    pixel_spacing_mm: tuple[float, float] | None,
+    spacing_source: SpacingSource,
+    model: Mapping[str, object],
+) -> ImageStatistics:
+    """Measures a prediction and writes it to `<output_dir>/<stem>/`.
+
+    The folder is built under a hidden name beside, then renamed; an older result of the same stem goes only when the
+    new one is whole. A run that is killed leaves at most a hidden folder `.<stem>.*`.
+
+    Args:
+        output_dir: Made if it does not exist.
+        stem: Name of the result, usually the input file's without its suffix.
+        intensity: float [height, width] in [0, 1], brighter is denser.
+        probability: float [height, width] in [0, 1], or uint16 codes, round(65535 p).
+        threshold: The operating threshold, in (0, 1].
+        pixel_spacing_mm: (row, column), or None when unknown.
+        spacing_source: Where the spacing comes from.
+        model: What made the prediction, ready for JSON; written into statistics.json.
+
+    Raises:
+        InputError: The stem is no plain name, a value is out of its range, or `<output_dir>/<stem>` is something else
+            than an older result.
+    """
+    if not stem or stem.startswith(".") or pathlib.PurePath(stem).name != stem or "\\" in stem:
+        raise InputError(f"a result needs a plain name that does not start with a dot; found {stem!r}")
+    target = output_dir / stem
+    _check_replaceable(target)
+    codes = to_codes(probability)
+    statistics = measure(codes, intensity, threshold, pixel_spacing_mm, spacing_source)
+    partial = output_dir / f".{stem}.{uuid.uuid4().hex[:12]}"
+    partial.mkdir(parents=True)
+    try:
+        (partial / PROBABILITY_FILE).write_bytes(encode_png(codes))
+        _write_calcifications(statistics, partial / CALCIFICATIONS_FILE)
+        _write_statistics(statistics, codes.shape, model, partial / STATISTICS_FILE)
+        write_overlay(partial / OVERLAY_FILE, intensity, codes, statistics, stem)
+        _replace(partial, target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return statistics
+
+
+def _check_replaceable(target: pathlib.Path) -> None:
+    """Refuses to delete what `write_prediction` did not write."""
+    if not target.exists() and not target.is_symlink():
+        return
+    if target.is_symlink() or not target.is_dir():
+        raise InputError("a result is a folder; found something else of that name", target)
+    if any(target.iterdir()) and not (target / STATISTICS_FILE).is_file():
+        raise InputError(f"only an older result is replaced; found a folder without {STATISTICS_FILE}", target)
+
+
+def _replace(partial: pathlib.Path, target: pathlib.Path) -> None:
+    """Puts a folder in a place that may be taken; two folders cannot be exchanged in one step: the old one steps aside.
+
+    A run killed between the two renames leaves both whole, hidden.
+    """
+    if not target.exists():
+        partial.rename(target)
+        return
+    aside = partial.with_name(partial.name + ".old")
+    os.rename(target, aside)
+    try:
+        partial.rename(target)
+    except OSError:
+        os.rename(aside, target)
+        raise
+    shutil.rmtree(aside)
+
+
+def _write_calcifications(statistics: ImageStatistics, path: pathlib.Path) -> None:
+    """One row a calcification; numbers in full, an empty cell where there is none."""
+    names = [field.name for field in dataclasses.fields(Calcification)]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([getattr(found, name) for name in names] for found in statistics.calcifications)
+
+
+def _write_statistics(
+    statistics: ImageStatistics, shape: tuple[int, ...], model: Mapping[str, object], path: pathlib.Path
+) -> None:
+    spacing = statistics.pixel_spacing_mm
+    content = {
+        "count": statistics.count,
+        "mean_area_mm2": statistics.mean_area_mm2,
+        "std_area_mm2": statistics.std_area_mm2,
+        "mean_area_px": statistics.mean_area_px,
+        "std_area_px": statistics.std_area_px,
+        "pixel_spacing_mm": None if spacing is None else list(spacing),
+        "pixel_spacing_source": statistics.spacing_source.value,
+        "clusters": None if statistics.clusters is None else [dataclasses.asdict(each) for each in statistics.clusters],
+        "threshold": statistics.threshold,
+        "height": shape[0],
+        "width": shape[1],
+        "model": dict(model),
+        "undefined": _undefined(statistics),
+        "definitions": _DEFINITIONS,
+        "disclaimer": DISCLAIMER,
+    }
+    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _undefined(statistics: ImageStatistics) -> dict[str, str]:
+    reasons = {}
+    for name, least in (("mean_area", 1), ("std_area", 2)):
+        if statistics.count < least:
+            reason = f"needs {least} calcification{'s' if least > 1 else ''}; there are {statistics.count}"
+            reasons[f"{name}_px"] = reasons[f"{name}_mm2"] = reason
+        elif statistics.pixel_spacing_mm is None:
+            reasons[f"{name}_mm2"] = f"the pixel spacing is unknown; see {name}_px"
+    if statistics.pixel_spacing_mm is None:
+        reasons["pixel_spacing_mm"] = "neither the file nor the caller states it; areas are in pixels"
+    if statistics.clusters is None:
+        reasons["clusters"] = statistics.clusters_reason
+    return reasons
