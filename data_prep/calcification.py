@@ -164,7 +164,7 @@ def _round(rng: np.random.Generator) -> tuple[_Depth, float]:
 
 def _irregular(rng: np.random.Generator) -> tuple[_Depth, float]:
     """A lobed and angular contour."""
-    return _contour(rng, stretch=rng.uniform(1.0, 1.8), roughness=rng.uniform(0.2, 0.4))
+    return _contour(rng, stretch=rng.uniform(1.0, 1.8), roughness=rng.uniform(0.15, 0.33))
 
 
 def _contour(rng: np.random.Generator, stretch: float, roughness: float) -> tuple[_Depth, float]:
@@ -196,8 +196,8 @@ def _branching(rng: np.random.Generator) -> tuple[_Depth, float]:
     length = rng.uniform(6.0, 11.0)
     stem = _limb(rng, np.zeros(2), 0.0, length, 1.0)
     limbs = [stem]
-    for _ in range(rng.integers(1, 4)):
-        joint = stem[rng.integers(1, len(stem) - 1), :2]
+    # Each limb at a joint of its own: from one joint they would make a star.
+    for joint in stem[rng.permutation(np.arange(1, len(stem) - 1))[: rng.integers(1, 4)], :2]:
         turn = math.copysign(math.radians(rng.uniform(30.0, 70.0)), rng.uniform(-1.0, 1.0))
         limbs.append(_limb(rng, joint, turn, length * rng.uniform(0.35, 0.7), rng.uniform(0.6, 0.9)))
     return _tree(limbs)

@@ -8,10 +8,10 @@ import math
 import numpy as np
 from scipy import ndimage
 
-from data_prep.breast import breast_mask
 from data_prep.calcification import Calcification, Shape, draw_calcification
 from data_prep.errors import InputError
 from data_prep.mammogram import Mammogram
+from data_prep.site import allowed_cells, local_noise
 
 __all__ = ["ImplantConfig", "Implanted", "PlacedCalcification", "implant_mammogram"]
 
@@ -37,9 +37,6 @@ _CLUSTER_MIN = 5
 _CLUSTER_SPREAD_MM = (1.5, 8.0)
 _ISOLATION_MM = 3.0
 
-_SKIN_MM = 1.5  # skin is about this thick, and its edge is no background for a calcification
-_NARROWEST_MM = 4.0  # film borders that cling to the breast are narrower and get nothing
-_BORDER_PX = 25  # a little more than the network's halo of 22 px
 _GAP_PX = 2  # background between two masks, at least
 
 _HEADROOM = 0.95  # share of the peak that full scale must leave
@@ -53,6 +50,7 @@ class _Pattern(enum.Enum):
     """What calcifications come together, with the share of each shape (round, irregular, elongated, branching)."""
 
     SCATTERED = (0.36, 0.28, 0.18, 0.18)
+    COARSE = (0.45, 0.35, 0.20, 0.00)
     PUNCTATE = (0.80, 0.20, 0.00, 0.00)
     PLEOMORPHIC = (0.15, 0.60, 0.18, 0.07)
     LINEAR = (0.10, 0.25, 0.35, 0.30)  # along a duct
@@ -197,7 +195,7 @@ class _Canvas:
         self._spacing_mm = spacing_mm
         self._config = config
         self._rng = rng
-        self._allowed, self._step = _allowed_cells(self._intensity, spacing_mm)
+        self._allowed, self._step = allowed_cells(self._intensity, spacing_mm)
         self._cells = np.argwhere(self._allowed)
         if self._cells.size == 0:
             raise InputError("no breast found in which to place calcifications")
@@ -207,9 +205,12 @@ class _Canvas:
     def add_isolated(self) -> bool:
         """Adds one calcification away from all others; False where no site is found."""
         rng = self._rng
-        shape = _draw_shape(_Pattern.SCATTERED, rng)
-        area = _draw_area_mm2(rng, _COARSE_SHARE, _MAX_DIAMETER_MM)
-        calcification = draw_calcification(shape, self._px2(area), self._px(self._config.blur_mm), rng)
+        if rng.uniform() < _COARSE_SHARE:
+            pattern, area = _Pattern.COARSE, _disk(_draw_between(rng, _COARSE_DIAMETER_MM, _MAX_DIAMETER_MM))
+        else:
+            pattern, area = _Pattern.SCATTERED, _draw_area_mm2(rng, _MAX_DIAMETER_MM)
+        blur = self._px(self._config.blur_mm)
+        calcification = draw_calcification(_draw_shape(pattern, rng), self._px2(area), blur, rng)
         snr = self._snr(self._draw_snr(), area)
         for _ in range(_SITES_ISOLATED):
             row, column = self._draw_site()
@@ -224,7 +225,7 @@ class _Canvas:
         rng = self._rng
         pattern = (_Pattern.PUNCTATE, _Pattern.PLEOMORPHIC, _Pattern.LINEAR)[rng.integers(3)]
         count = int(rng.integers(_CLUSTER_SIZE[0], _CLUSTER_SIZE[1] + 1))
-        spread = self._px(math.exp(rng.uniform(*np.log(_CLUSTER_SPREAD_MM))))
+        spread = self._px(_draw_between(rng, *_CLUSTER_SPREAD_MM))
         snr = self._draw_snr()
         for _ in range(_CLUSTER_ATTEMPTS):
             row, column = self._draw_site()
@@ -256,7 +257,7 @@ class _Canvas:
         size = rng.lognormal(0.0, 0.25) * (1.6 if pattern is _Pattern.LINEAR else 1.0)
         for _ in range(count):
             angle = rng.normal(axis, 0.5) if pattern is _Pattern.LINEAR else None
-            area = _draw_area_mm2(rng, 0.0, _MAX_DIAMETER_CLUSTERED_MM, factor=size)
+            area = _draw_area_mm2(rng, _MAX_DIAMETER_CLUSTERED_MM, factor=size)
             blur = self._px(self._config.blur_mm)
             calcification = draw_calcification(_draw_shape(pattern, rng), self._px2(area), blur, rng, angle)
             own_snr = self._snr(snr * rng.lognormal(0.0, 0.25), area)
@@ -277,8 +278,8 @@ class _Canvas:
         return row, centre[1] + along * math.cos(axis) - across * math.sin(axis)
 
     def _draw_snr(self) -> float:
-        """Draws a signal-to-noise ratio, every factor equally likely: obvious to barely visible."""
-        return math.exp(self._rng.uniform(math.log(self._config.snr_min), math.log(self._config.snr_max)))
+        """Draws a signal-to-noise ratio, from barely visible to obvious."""
+        return _draw_between(self._rng, self._config.snr_min, self._config.snr_max)
 
     def _snr(self, snr: float, area_mm2: float) -> float:
         """Fits a ratio drawn for the median area to another area."""
@@ -314,7 +315,7 @@ class _Canvas:
             return False
         if not self._allowed[(mask_rows + top) // self._step, (mask_columns + left) // self._step].all():
             return False
-        noise = _local_noise(self._intensity, (row, column), math.sqrt(calcification.area_px / math.pi))
+        noise = local_noise(self._intensity, (row, column), math.sqrt(calcification.area_px / math.pi))
         contrast = snr * max(noise, 0.5 / self._background.full_scale) / calcification.signal[calcification.mask].mean()
         peak = np.unravel_index(int(np.argmax(calcification.signal)), calcification.signal.shape)
         if contrast > _MAX_CONTRAST or self._intensity[window][peak] + _HEADROOM * contrast > 1.0:
@@ -342,71 +343,21 @@ def _surroundings(calcification: Calcification) -> np.ndarray:
     return np.asarray(ndimage.binary_dilation(calcification.mask, np.ones((size, size))), np.uint8)
 
 
-def _allowed_cells(intensity: np.ndarray, spacing_mm: float) -> tuple[np.ndarray, int]:
-    """Finds where calcifications may lie, in cells of step x step pixels.
-
-    Returns:
-        bool [ceil(height / step), ceil(width / step)], and the step.
-    """
-    step = 8 if min(intensity.shape) >= 512 else 1
-    # A cell is breast where its middle is: the skin's margin is several cells wide.
-    breast = breast_mask(intensity)
-    height, width = (-(-side // step) for side in intensity.shape)
-    cells = np.pad(breast[step // 2 :: step, step // 2 :: step], ((0, 1), (0, 1)))[:height, :width]
-    depth = ndimage.distance_transform_edt(np.pad(cells, 1))[1:-1, 1:-1] * step * spacing_mm
-    core = depth >= _NARROWEST_MM
-    if not core.any():
-        return core, step
-    to_core = ndimage.distance_transform_edt(~core) * step * spacing_mm
-    allowed = (depth >= _SKIN_MM) & (to_core <= _NARROWEST_MM - _SKIN_MM)
-    margin = -(-_BORDER_PX // step)
-    allowed[:margin] = allowed[:, :margin] = False
-    allowed[(intensity.shape[0] - _BORDER_PX) // step :] = False
-    allowed[:, (intensity.shape[1] - _BORDER_PX) // step :] = False
-    return allowed, step
-
-
-def _local_noise(intensity: np.ndarray, site: tuple[float, float], radius_px: float) -> float:
-    """Measures the background's standard deviation at the scale of a disk, about a site.
-
-    A difference of Gaussians: averaging with a standard deviation of half the radius takes as many pixels together as
-    the disk has, as in Rose's ratio; the wider Gaussian takes away the surroundings, over twice the radius.
-
-    Args:
-        intensity: float32 [height, width].
-        site: (row, column).
-        radius_px: Radius of the disk.
-    """
-    inner = max(0.5, radius_px / 2.0)
-    outer = 4.0 * inner
-    margin = math.ceil(3.0 * outer)
-    half = max(16, math.ceil(2.0 * outer))
-    window = []
-    core = []
-    for position, size in zip(site, intensity.shape, strict=True):
-        first, last = max(0, int(position) - half), min(size, int(position) + half + 1)
-        start, stop = max(0, first - margin), min(size, last + margin)
-        window.append(slice(start, stop))
-        core.append(slice(first - start, last - start))
-    patch = intensity[tuple(window)]
-    band = ndimage.gaussian_filter(patch, inner, truncate=3.0) - ndimage.gaussian_filter(patch, outer, truncate=3.0)
-    # Half the middle 68 %: the deviation of what is there mostly, whatever skin line, dust or scratch lies in a corner.
-    low, high = np.percentile(band[tuple(core)], (15.87, 84.13))
-    return float(high - low) / 2.0
-
-
 def _draw_shape(pattern: _Pattern, rng: np.random.Generator) -> Shape:
     return list(Shape)[int(rng.choice(len(Shape), p=pattern.value))]
 
 
-def _draw_area_mm2(rng: np.random.Generator, coarse_share: float, max_diameter_mm: float, factor: float = 1.0) -> float:
+def _draw_area_mm2(rng: np.random.Generator, max_diameter_mm: float, factor: float = 1.0) -> float:
     """Draws the area of one calcification in mm2, between those of the smallest and the largest diameter."""
-    if rng.uniform() < coarse_share:
-        return _disk(math.exp(rng.uniform(math.log(_COARSE_DIAMETER_MM), math.log(max_diameter_mm))))
     while True:
         area = factor * _disk(_MEDIAN_DIAMETER_MM) * rng.lognormal(0.0, _LOG_AREA_SPREAD)
         if _disk(_MIN_DIAMETER_MM) <= area <= _disk(max_diameter_mm):
             return float(area)
+
+
+def _draw_between(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draws a number whose logarithm is uniform."""
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
 
 
 def _disk(diameter: float) -> float:

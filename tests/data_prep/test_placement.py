@@ -9,6 +9,7 @@ from scipy import ndimage
 from data_prep.errors import InputError
 from data_prep.mammogram import Mammogram, SpacingSource
 from data_prep.placement import ImplantConfig, implant_mammogram
+from data_prep.site import local_noise
 
 EIGHT = np.ones((3, 3), bool)
 FEW = ImplantConfig(seed=7, isolated_per_mammogram=8, clusters_per_mammogram=2)
@@ -95,23 +96,15 @@ def test_noise_of_the_background_lies_over_the_signal():
     np.testing.assert_allclose(left[mask], background.pixels[largest.window][mask], atol=1.0)
 
 
-def test_signal_to_noise_is_mean_signal_over_noise_at_its_scale():
-    # White noise of standard deviation s, averaged by a Gaussian of g less one of 4 g, has the deviation
-    # s / (2 g sqrt(pi)) sqrt(1 + 1/16 - 4/17), from the overlap integrals of Gaussians.
-    _, inside, result = implanted()
-    depth = ndimage.distance_transform_edt(np.pad(inside, ((1, 1), (0, 1))))[1:-1, :-1]
-    tested = 0
-    for placed in result.calcifications:
+def test_signal_to_noise_is_mean_signal_over_local_noise():
+    background, _, result = implanted()
+    for placed in (placed for placed in result.calcifications if placed.cluster is None):
         patch = placed.calcification
-        g = math.sqrt(patch.area_px / math.pi) / 2.0
-        row, column = (round(position) for position in placed.centroid)
-        if g < 1.0 or depth[row, column] < 22.0 * g:
-            continue  # too coarsely sampled for the integrals, or the skin lies within the window
-        noise = 0.01 / (2.0 * g * math.sqrt(math.pi)) * math.sqrt(1.0 + 1.0 / 16.0 - 4.0 / 17.0)
-        measured = placed.contrast * patch.signal[patch.mask].mean() / noise
-        assert measured == pytest.approx(placed.signal_to_noise, rel=0.3)
-        tested += 1
-    assert tested >= 3
+        # The site is drawn within the patch's middle pixel.
+        site = (placed.top + patch.mask.shape[0] // 2, placed.left + patch.mask.shape[1] // 2)
+        noise = local_noise(background.intensity(), site, math.sqrt(patch.area_px / math.pi))
+        mean = placed.contrast * patch.signal[patch.mask].mean()
+        assert mean / noise == pytest.approx(placed.signal_to_noise, rel=1e-4)
 
 
 def test_signal_to_noise_stays_in_the_range_asked():
