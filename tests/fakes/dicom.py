@@ -1,6 +1,7 @@
 """DICOM mammograms as code: any photometric interpretation, depth, transfer syntax and header."""
 
 import pathlib
+import zlib
 
 import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -50,7 +51,7 @@ def fake_dicom(
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.SOPClassUID = FOR_PRESENTATION
-    dataset.SOPInstanceUID = fake_uid(2, abs(hash((patient_id, study_uid))) % 10**9)
+    dataset.SOPInstanceUID = fake_uid(2, zlib.crc32(pixels.tobytes()))
     dataset.Modality = "MG"
     dataset.PatientID = patient_id
     dataset.PatientName = "Musterfrau^Erika"
@@ -83,10 +84,10 @@ def write_dicom(path: pathlib.Path, pixels: np.ndarray, **options: object) -> pa
 def _set_pixels(dataset: Dataset, pixels: np.ndarray, syntax: UID) -> None:
     if syntax == RLELossless:
         dataset.PixelData = pixels.tobytes()
-        dataset["PixelData"].VR = "OW"
-        dataset.compress(RLELossless, generate_instance_uid=False)
+        dataset["PixelData"].VR = "OW" if pixels.itemsize == 2 else "OB"
+        dataset.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
         return
     big = syntax == ExplicitVRBigEndian
     dataset.PixelData = pixels.astype(pixels.dtype.newbyteorder(">" if big else "<")).tobytes()
-    dataset["PixelData"].VR = "OW"
+    dataset["PixelData"].VR = "OW" if pixels.itemsize == 2 else "OB"
     dataset.file_meta.TransferSyntaxUID = syntax
