@@ -15,7 +15,7 @@ __all__ = ["Identity", "read_or_make_salt"]
 _SALT_BYTES = 32
 _MIN_SALT_BYTES = 16
 _HEX_DIGITS = 16  # 64 bits: two of a million names agree with a probability of 3e-8
-_MIN_REDACTED = 4  # shorter identifiers name nobody and would be found in every other word
+_MIN_REDACTED = 4  # shorter identifiers name nobody and would garble every other name
 
 _UID = re.compile(r"\d+(?:\.\d+){4,}")  # what has the form of a DICOM UID names an image, whatever header says so
 
@@ -39,7 +39,7 @@ class Identity:
         return self._name("patient", key) if key else ""
 
     def redact(self, text: str, identifiers: Iterable[str]) -> str:
-        """Replaces identifiers that stand as words of their own in a file name or message, and all UIDs, by hashes."""
+        """Replaces identifiers that stand as words of their own in a file name, and all UIDs, by hashes."""
         if self.salt is None:
             return text
         for identifier in sorted(set(identifiers), key=lambda name: (-len(name), name)):

@@ -172,10 +172,7 @@ def write_plan(plan: Plan) -> Conversion:
             results = write_shards(tasks, config.workers, lambda: progress.update(1))
         rejected = tuple(sorted([*plan.rejected, *(bad for result in results for bad in result.rejected)]))
         identifiers = _identifiers(plan, rejected)
-        told = tuple(
-            Rejection(*(identity.redact(text, identifiers) for text in (bad.file, bad.reason)))
-            for bad in rejected
-        )  # fmt: skip
+        told = tuple(Rejection(identity.redact(bad.file, identifiers), bad.reason) for bad in rejected)
         manifest = summarise(
             config.output_dir,
             results,

@@ -178,9 +178,12 @@ def describe_record(record: Record) -> ImageFacts:
 
 
 def rejection(case: Case, error: InputError) -> Rejection:
-    """Returns why a case is left out; names its mask's file where that is the bad one."""
-    other = pathlib.Path(error.where) if error.where else case.image
-    return Rejection(case.file, error.rule if other == case.image else f"{other.name}: {error.rule}")
+    """Returns why a case is left out; tells its mask's file by "<stem>", for the reason must not repeat a name."""
+    if not error.where or pathlib.Path(error.where) == case.image:
+        return Rejection(case.file, error.rule)
+    other, stem = pathlib.Path(error.where).name, case.key.rpartition("/")[2]
+    role = f"<stem>{other.removeprefix(stem)}" if other.startswith(stem) else "its annotation"
+    return Rejection(case.file, f"{role}: {error.rule}")
 
 
 def write_shards(tasks: Sequence[ShardTask], workers: int, on_image: Callable[[], object]) -> list[ShardResult]:

@@ -99,10 +99,11 @@ def _annotation(image: _Image, masks: Mapping[_Place, pathlib.Path]) -> MaskImag
     folder, stem = image.place
     found = [masks[folder, name] for name in image.mask_stems if (folder, name) in masks]
     if not found:
-        expected = " or ".join(f"{name}.png" for name in image.mask_stems)
+        # The rule goes into the manifest and so must not repeat the name, which may tell who the patient is.
+        expected = " or ".join(f"<stem>{name.removeprefix(stem)}.png" for name in image.mask_stems)
         raise InputError(f"an image needs a mask: found no {expected}")
     if len(found) > 1:
-        raise InputError(f"an image has one mask; found {' and '.join(path.name for path in found)}")
+        raise InputError(f"an image has one mask; found both <stem>.png and <stem>{_MASK}.png")
     return MaskImages(found[0], masks.get((folder, stem + _IGNORE)))
 
 

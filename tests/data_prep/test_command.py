@@ -1,0 +1,64 @@
+import subprocess
+import sys
+
+PROGRAM = """
+from absl import flags
+from data_prep.command import run
+from data_prep.errors import InputError
+seed = flags.DEFINE_integer("seed", 0, "Seed.")
+def main():
+    if seed.value == 1:
+        raise InputError("the rule", "a file")
+    if seed.value == 2:
+        open("/no/such/file")
+    if seed.value == 3:
+        raise KeyboardInterrupt
+    if seed.value == 4:
+        raise ZeroDivisionError("a bug")
+    print("done", seed.value)
+run(main)
+"""
+
+
+def call(*arguments):
+    return subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, timeout=60)
+
+
+def test_success_ends_with_0():
+    ended = call("--seed=7")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done 7\n", "")
+
+
+def test_a_users_error_is_one_line_and_status_1():
+    for seed, line in (
+        (1, "error: a file: the rule\n"),
+        (2, "error: [Errno 2] No such file or directory: '/no/such/file'\n"),
+        (3, "error: interrupted\n"),
+    ):
+        ended = call(f"--seed={seed}")
+        assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", line)
+
+
+def test_debug_and_bugs_show_their_traceback():
+    for arguments in (["--seed=1", "--debug"], ["--seed=4"]):
+        ended = call(*arguments)
+        assert ended.returncode == 1
+        assert "Traceback" in ended.stderr
+
+
+def test_unknown_flags_stray_arguments_and_bad_values_are_one_line():
+    for argument, words in (
+        ("--sed=1", "Unknown command line flag 'sed'. Did you mean: seed"),
+        ("stray", "found the stray argument 'stray'"),
+        ("--seed=one", "--seed=one"),
+    ):
+        ended = call(argument)
+        assert ended.returncode == 1
+        assert words in ended.stderr
+        assert ended.stderr.startswith("error: ")
+        assert ended.stderr.count("\n") == 1
+
+
+def test_a_flagfile_is_read(tmp_path):
+    (tmp_path / "settings.cfg").write_text("# a comment\n--seed=5\n")
+    assert call(f"--flagfile={tmp_path / 'settings.cfg'}").stdout == "done 5\n"

@@ -1,0 +1,173 @@
+import numpy as np
+import pytest
+
+from data_prep.datasets import READERS, Overrides, reader_of
+from data_prep.datasets.folder import list_cases
+from data_prep.errors import InputError
+from data_prep.mammogram import Laterality, View
+from tests.fakes.dicom import write_dicom
+from tests.fakes.folder import fake_mask, fake_pixels, write_png
+
+
+def add(root, *names):
+    for name in names:
+        if name.endswith((".png", ".PNG")):
+            write_png(root / name, fake_mask(0))
+        elif name.endswith("/"):
+            (root / name).mkdir(parents=True)
+        else:
+            write_dicom(root / name, fake_pixels(0))
+
+
+def pairs(listing, root):
+    return {
+        case.file: (
+            case.annotation.calcifications.relative_to(root).as_posix(),
+            case.annotation.ignore and case.annotation.ignore.relative_to(root).as_posix(),
+        )
+        for case in listing.cases
+    }
+
+
+def test_images_and_masks_lie_side_by_side_at_any_depth(tmp_path):
+    add(tmp_path, "a.dcm", "a.png", "sub/b.DCM", "sub/b_mask.png", "sub/b_ignore.png", "c.png", "c_mask.PNG")
+    listing = list_cases(tmp_path)
+    assert pairs(listing, tmp_path) == {
+        "a.dcm": ("a.png", None),
+        "c.png": ("c_mask.PNG", None),
+        "sub/b.DCM": ("sub/b_mask.png", "sub/b_ignore.png"),
+    }
+    assert [case.key for case in listing.cases] == ["a", "c", "sub/b"]
+    assert listing.rejected == ()
+
+
+def test_images_and_masks_lie_in_two_folders_of_the_same_structure(tmp_path):
+    add(tmp_path, "images/a.dcm", "masks/a.png", "images/p/b.png", "masks/p/b.png", "masks/p/b_ignore.png")
+    listing = list_cases(tmp_path)
+    assert pairs(listing, tmp_path) == {
+        "images/a.dcm": ("masks/a.png", None),
+        "images/p/b.png": ("masks/p/b.png", "masks/p/b_ignore.png"),
+    }
+    assert [case.key for case in listing.cases] == ["a", "p/b"]
+
+
+def test_a_dicom_file_needs_no_suffix(tmp_path):
+    add(tmp_path, "IM0001", "IM0001.png", "1.2.840.33", "1.2.840.33.png")
+    assert set(pairs(list_cases(tmp_path), tmp_path)) == {"IM0001", "1.2.840.33"}
+
+
+def test_other_files_are_passed_over(tmp_path):
+    add(tmp_path, "a.dcm", "a.png", ".hidden.dcm", ".git/b.dcm", "DICOMDIR")
+    for name in ("notes.txt", "table.csv", "x.json", "empty", "Thumbs.db"):
+        (tmp_path / name).write_text("")
+    assert len(list_cases(tmp_path).cases) == 1
+    assert list_cases(tmp_path).rejected == ()
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    add(tmp_path, "data/a.dcm", "data/a.png")
+    (tmp_path / "data" / "loop").symlink_to(tmp_path / "data")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to(tmp_path / "data")
+    assert [case.file for case in list_cases(root).cases] == ["link/a.dcm"]
+
+
+@pytest.mark.parametrize(
+    ("files", "rejected"),
+    [
+        (["a.dcm"], {"a.dcm": "found no <stem>.png or <stem>_mask.png"}),
+        (["a.png"], {"a.png": "found no <stem>_mask.png"}),
+        (["a.dcm", "a.png", "a_mask.png"], {"a.dcm": "has one mask; found both <stem>.png and <stem>_mask.png"}),
+        (["a.dcm", "a", "a.png"], {"a": "differ in the suffix", "a.dcm": "differ in the suffix"}),
+        (["b_mask.png"], {"b_mask.png": "needs its image"}),
+        (["a.dcm", "a.png", "b_ignore.png"], {"b_ignore.png": "needs its image"}),
+        (
+            ["images/a.dcm", "masks/", "masks/b.png"],
+            {"images/a.dcm": "no <stem>.png", "masks/b.png": "needs its image"},
+        ),
+    ],
+)
+def test_what_has_no_partner_is_rejected_by_name(tmp_path, files, rejected):
+    add(tmp_path, *(name for name in files if name.endswith("/")))
+    add(tmp_path, *(name for name in files if not name.endswith("/")))
+    found = {bad.file: bad.reason for bad in list_cases(tmp_path).rejected}
+    assert found.keys() == rejected.keys()
+    assert all(rule in found[name] for name, rule in rejected.items())
+
+
+def test_a_missing_folder_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        list_cases(tmp_path / "none")
+
+
+def test_cases_csv_replaces_what_the_files_say(tmp_path):
+    add(tmp_path, "a.dcm", "a.png", "sub/c.png", "sub/c_mask.png")
+    (tmp_path / "cases.csv").write_text(
+        "\ufefffile,patient,laterality,view,pixel_spacing_mm\n"
+        "sub/c.png, p7 ,l,mlo,0.05;0.06\n"
+        "\n"
+        'a.dcm,,,,"0.07"\n'
+    )  # fmt: skip
+    overrides = {case.file: case.overrides for case in list_cases(tmp_path).cases}
+    assert overrides == {
+        "sub/c.png": Overrides("p7", Laterality.LEFT, View.MLO, (0.05, 0.06)),
+        "a.dcm": Overrides(None, None, None, (0.07, 0.07)),
+    }
+
+
+def test_cases_csv_may_leave_out_the_folder_of_images(tmp_path):
+    add(tmp_path, "images/a.png", "masks/a.png")
+    (tmp_path / "cases.csv").write_text("patient,file\np1,a.png\n")
+    assert list_cases(tmp_path).cases[0].overrides.patient == "p1"
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("", "needs the column 'file'"),
+        ("patient\np1\n", "needs the column 'file'"),
+        ("file,file\na.dcm,a.dcm\n", "no column twice"),
+        ("file,pacient\na.dcm,p1\n", "found 'pacient'; did you mean patient?"),
+        ("file,patient\na.dcm\n", "line 2: a row has 2 cells; found 1"),
+        ("file,patient\na.dcm,1\na.dcm,2\n", "line 3: file must name an image, and each only once"),
+        ("file,patient\nb.dcm,1\n", "line 2: file must be an image of this data set, relative to its folder"),
+        ("file,patient\nsub/a.dcm,1\n", "did you mean a.dcm?"),
+        ("file,laterality\na.dcm,both\n", "line 2: laterality must be L or R; found 'both'"),
+        ("file,view\na.dcm,top\n", "view must be one of CC, MLO"),
+        ("file,pixel_spacing_mm\na.dcm,0\n", "pixel_spacing_mm must be a length > 0 or row;column; found '0'"),
+        ("file,pixel_spacing_mm\na.dcm,0.1;0.1;0.1\n", "row;column"),
+        ("file,pixel_spacing_mm\na.dcm,nan\n", "row;column"),
+        ('file\n"a.dcm\n', "not a table of comma-separated values"),
+    ],
+)
+def test_a_bad_row_of_cases_csv_is_one_clear_line(tmp_path, text, rule):
+    add(tmp_path, "a.dcm", "a.png")
+    (tmp_path / "cases.csv").write_text(text)
+    with pytest.raises(InputError) as caught:
+        list_cases(tmp_path)
+    assert rule in str(caught.value)
+    assert str(caught.value).startswith(str(tmp_path / "cases.csv"))
+    assert "\n" not in str(caught.value)
+
+
+def test_cases_csv_must_be_utf_8(tmp_path):
+    add(tmp_path, "a.dcm", "a.png")
+    (tmp_path / "cases.csv").write_bytes("file,patient\na.dcm,Müller\n".encode("latin-1"))
+    with pytest.raises(InputError, match="UTF-8"):
+        list_cases(tmp_path)
+
+
+def test_an_unknown_data_set_is_told_with_its_near_match():
+    assert reader_of("folder") is READERS["folder"]
+    with pytest.raises(InputError, match="found 'foldr'; did you mean folder"):
+        reader_of("foldr")
+    with pytest.raises(InputError, match=r"one of folder.*found 'zzz'$"):
+        reader_of("zzz")
+
+
+def test_masks_found_by_name_alone_are_not_opened(tmp_path):
+    (tmp_path / "a.dcm").write_bytes(b"")
+    (tmp_path / "a.png").write_bytes(b"")
+    assert len(list_cases(tmp_path).cases) == 1
+    assert np.size(list_cases(tmp_path).rejected) == 0

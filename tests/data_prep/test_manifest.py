@@ -1,0 +1,84 @@
+import dataclasses
+import json
+
+import pytest
+
+from data_prep.command import DISCLAIMER
+from data_prep.errors import InputError
+from data_prep.manifest import Manifest, read_manifest, render_manifest
+from tests.fakes.records import fake_record, write_fake_records
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory) -> Manifest:
+    splits = {
+        "train": [fake_record(name=f"t{index}", patient="p0") for index in range(3)],
+        "test": [fake_record(name="e0", patient="p1")],
+    }
+    return write_fake_records(tmp_path_factory.mktemp("records"), splits, shards=2)
+
+
+def test_a_manifest_is_read_as_it_was_written(manifest):
+    assert read_manifest(manifest.directory) == manifest
+    assert (manifest.directory / "manifest.json").read_text() == render_manifest(manifest)
+    assert manifest.images == {"train": 3, "test": 1}
+    assert manifest.patients == {"train": 1, "test": 1}
+    assert manifest.calcifications == {"train": 3, "test": 1}
+    assert manifest.pixels == {"train": 1440, "test": 480}
+    assert manifest.disclaimer == DISCLAIMER
+
+
+def test_shards_are_absolute_paths_in_order(manifest):
+    assert manifest.shards("train") == [
+        manifest.directory / "train-00000-of-00002.tfrecord",
+        manifest.directory / "train-00001-of-00002.tfrecord",
+    ]
+    assert all(path.is_absolute() and path.is_file() for path in manifest.shards("test"))
+    with pytest.raises(InputError, match="'val'"):
+        manifest.shards("val")
+
+
+def test_intensity_moments_are_those_of_all_train_pixels(manifest):
+    pixels = fake_record().intensity().astype("float64")
+    assert manifest.intensity_mean == pytest.approx(pixels.mean(), abs=1e-8)
+    assert manifest.intensity_standard_deviation == pytest.approx(pixels.std(), abs=1e-8)
+
+
+def test_a_missing_folder_and_an_unfinished_one_are_told_apart(tmp_path):
+    with pytest.raises(InputError, match="no such folder of records"):
+        read_manifest(tmp_path / "none")
+    with pytest.raises(InputError, match="did not finish"):
+        read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (lambda document: document.update(schema_version=2), "schema_version must be 1; found 2"),
+        (lambda document: document.pop("schema_version"), "not a manifest of records"),
+        (lambda document: document.pop("shards"), "KeyError: 'shards'"),
+        (lambda document: document["shards"][0].pop("sha256"), "sha256"),
+        (lambda document: document["intensity"].update(standard_deviation=0.0), "standard deviation in"),
+        (lambda document: document["intensity"].update(mean=float("nan")), "mean in"),
+        (lambda document: document.update(split=[]), "not a manifest of records"),
+    ],
+)
+def test_a_manifest_of_another_form_is_refused(manifest, tmp_path, change, rule):
+    document = json.loads(render_manifest(manifest))
+    change(document)
+    (tmp_path / "manifest.json").write_text(json.dumps(document))
+    with pytest.raises(InputError) as caught:
+        read_manifest(tmp_path)
+    assert rule in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"7"])
+def test_a_file_that_is_no_manifest_is_refused(tmp_path, content):
+    (tmp_path / "manifest.json").write_bytes(content)
+    with pytest.raises(InputError, match="not a manifest of records"):
+        read_manifest(tmp_path)
+
+
+def test_the_manifest_is_frozen(manifest):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        manifest.intensity_mean = 0.0
