@@ -41,6 +41,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
         remaining: list[str] = flags.FLAGS(list(argv))
     except flags.Error as error:
         _fail(" ".join(str(error).split()))
+    except SystemExit:
+        sys.exit(0)  # only --help and its like end here, and absl ends them with status 1
     if len(remaining) > 1:
         _fail(f"every setting is a --flag; found the stray argument {remaining[1]!r}")
     return remaining

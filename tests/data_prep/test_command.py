@@ -62,3 +62,11 @@ def test_unknown_flags_stray_arguments_and_bad_values_are_one_line():
 def test_a_flagfile_is_read(tmp_path):
     (tmp_path / "settings.cfg").write_text("# a comment\n--seed=5\n")
     assert call(f"--flagfile={tmp_path / 'settings.cfg'}").stdout == "done 5\n"
+
+
+def test_help_is_a_success():
+    ended = call("--helpshort")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    ended = call("--helpfull")
+    assert ended.returncode == 0
+    assert "--seed" in ended.stdout
