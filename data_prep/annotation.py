@@ -65,7 +65,9 @@ class MaskImages:
 
 def count_calcifications(mask: np.ndarray) -> int:
     """Counts the 8-connected components of CALCIFICATION in a mask, uint8 [height, width]."""
-    _, count = cc3d.connected_components(mask == CALCIFICATION, connectivity=8, return_N=True)
+    # As uint8: for bool cc3d 4.1.1 goes another way, whose labels are not to be relied on.
+    drawn = (mask == CALCIFICATION).view(np.uint8)
+    _, count = cc3d.connected_components(drawn, connectivity=8, return_N=True)
     return int(count)
 
 

@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -182,6 +183,22 @@ def read_manifest(records_dir: str | pathlib.Path) -> Manifest:
         raise InputError(f"not a manifest of records ({type(error).__name__}: {error})", path) from None
 
 
+def _placement(value: dict[str, Any]) -> Placement:
+    placement = Placement(**value)
+    if placement.split not in SPLITS or not isinstance(placement.patient, str):
+        raise ValueError(f"a side is one of {', '.join(SPLITS)}; found {placement.split!r}")
+    return placement
+
+
+def _shard(value: dict[str, Any]) -> ShardInfo:
+    shard = ShardInfo(**value)
+    if shard.split not in SPLITS or not re.fullmatch(rf"{shard.split}-\d{{5}}-of-\d{{5}}\.tfrecord", shard.name):
+        raise ValueError(f"a shard is named by its split; found {shard.name!r} of {shard.split!r}")
+    if not isinstance(shard.examples, int) or not isinstance(shard.bytes, int):
+        raise ValueError(f"sizes of a shard are whole numbers; found {shard.examples!r} and {shard.bytes!r}")
+    return shard
+
+
 def _parse(document: dict[str, Any], directory: pathlib.Path) -> Manifest:
     counts = {
         name: {split: int(document[_COUNTS][split][name]) for split in SPLITS} for name in _COUNT_NAMES
@@ -195,12 +212,12 @@ def _parse(document: dict[str, Any], directory: pathlib.Path) -> Manifest:
         flags=dict(document[_FLAGS]),
         split_by=str(document[_SPLIT_BY]),
         split_rule=str(document[_SPLIT_RULE]),
-        split={key: Placement(**value) for key, value in document[_SPLIT].items()},
+        split={key: _placement(value) for key, value in document[_SPLIT].items()},
         images=counts["images"],
         patients=counts["patients"],
         calcifications=counts["calcifications"],
         pixels=counts["pixels"],
-        shard_infos=tuple(ShardInfo(**shard) for shard in document[_SHARDS]),
+        shard_infos=tuple(_shard(shard) for shard in document[_SHARDS]),
         intensity_mean=mean,
         intensity_standard_deviation=deviation,
         rejected=tuple(Rejection(**rejection) for rejection in document[_REJECTED]),

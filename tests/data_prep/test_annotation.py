@@ -1,5 +1,9 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import ndimage
 
 from data_prep.annotation import MaskImages, count_calcifications
 from data_prep.errors import InputError
@@ -53,3 +57,8 @@ def test_calcifications_are_8_connected_components_and_ignored_pixels_join_nothi
     )
     assert count_calcifications(mask) == 4
     assert count_calcifications(np.zeros((3, 3), np.uint8)) == 0
+
+
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.sampled_from([0, 1, 255])))
+def test_the_count_agrees_with_another_library(mask):
+    assert count_calcifications(mask) == ndimage.label(mask == 1, np.ones((3, 3)))[1]

@@ -61,6 +61,10 @@ def test_a_missing_folder_and_an_unfinished_one_are_told_apart(tmp_path):
         (lambda document: document["intensity"].update(standard_deviation=0.0), "standard deviation in"),
         (lambda document: document["intensity"].update(mean=float("nan")), "mean in"),
         (lambda document: document.update(split=[]), "not a manifest of records"),
+        (lambda document: document["split"]["e0"].update(split="tess"), "found 'tess'"),
+        (lambda document: document["shards"][0].update(split="test"), "named by its split"),
+        (lambda document: document["shards"][0].update(name="../x"), "found '../x'"),
+        (lambda document: document["shards"][0].update(bytes=1.5), "whole numbers"),
     ],
 )
 def test_a_manifest_of_another_form_is_refused(manifest, tmp_path, change, rule):
@@ -82,3 +86,19 @@ def test_a_file_that_is_no_manifest_is_refused(tmp_path, content):
 def test_the_manifest_is_frozen(manifest):
     with pytest.raises(dataclasses.FrozenInstanceError):
         manifest.intensity_mean = 0.0
+
+
+def test_every_flipped_bit_is_refused_or_shows_in_the_text(manifest, tmp_path):
+    text = render_manifest(manifest).encode()
+    path = tmp_path / "manifest.json"
+    unseen = []
+    for position in range(len(text)):
+        damaged = bytearray(text)
+        damaged[position] ^= 1 << (position % 7)
+        path.write_bytes(damaged)
+        try:
+            if render_manifest(read_manifest(tmp_path)).encode() == damaged:
+                unseen.append(position)
+        except InputError:
+            continue
+    assert unseen == []
