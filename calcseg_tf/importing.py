@@ -38,8 +38,9 @@ def import_state_dict(
     if not standard_deviation > 0:
         raise InputError(f"--intensity_standard_deviation must be positive; found {standard_deviation}")
     state = read_state_dict(path)
+    config = _config(state, path)
     info = ModelInfo(
-        model=_config(state, path),
+        model=config,
         training=None,
         data={
             "data_set": "imported from PyTorch weights",
@@ -49,9 +50,9 @@ def import_state_dict(
         operating_threshold=threshold,
         operating_threshold_rule="given at import",
     )
-    network = build_network(info.model)
+    network = build_network(config)
     network.get_layer("normalization").set_statistics(mean, standard_deviation)
-    for torch_name, layer_name in _layer_names(info.model):
+    for torch_name, layer_name in _layer_names(config):
         _assign(network.get_layer(layer_name), torch_name, state, path)
     if state:
         raise InputError(f"the state dict holds tensors that the network lacks: {', '.join(sorted(state)[:4])}", path)

@@ -122,7 +122,7 @@ def _corners(mask: tf.Tensor, seed: tf.Tensor, config: InputConfig) -> tf.Tensor
     room = tf.maximum(tf.shape(mask)[:2] - size, 0)
     anywhere = tf.cast(draws[:, 0:2] * tf.cast(room + 1, tf.float32), tf.int32)
 
-    calcified = tf.cast(tf.where(tf.equal(mask[..., 0], CALCIFICATION)), tf.int32)
+    calcified = _first_pixels(mask)
     found = tf.shape(calcified)[0]
     # With none found the gather below reads this stand-in, which `tf.where` then leaves out.
     calcified = tf.concat([calcified, [[0, 0]]], 0)
@@ -132,3 +132,17 @@ def _corners(mask: tf.Tensor, seed: tf.Tensor, config: InputConfig) -> tf.Tensor
 
     chosen = (draws[:, 5] < config.calcification_share) & (found > 0)
     return tf.clip_by_value(tf.where(chosen[:, None], around, anywhere), 0, room)
+
+
+def _first_pixels(mask: tf.Tensor) -> tf.Tensor:
+    """Returns int32 [found, 2], the (row, column) of about one pixel a calcification, whatever its size.
+
+    These are the pixels without a calcified neighbour before them in reading order: at least one of every component, and
+    more than one only where its upper edge has several tops. A draw among all pixels would see the few coarse
+    calcifications nearly always and the many small ones nearly never.
+    """
+    padded = tf.pad(tf.equal(mask[..., 0], CALCIFICATION), [[1, 0], [1, 1]])
+    calcified = tf.cast(tf.where(padded), tf.int32)
+    before = tf.constant([[-1, -1], [-1, 0], [-1, 1], [0, -1]])
+    continued = tf.reduce_any(tf.gather_nd(padded, calcified[:, None] + before), axis=1)
+    return tf.boolean_mask(calcified, ~continued) - [1, 1]

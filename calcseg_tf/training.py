@@ -92,7 +92,8 @@ def train(
     manifest = read_manifest(records_dir)
     shards = _train_shards(manifest, records_dir)
     info = _claim(model_dir, config, manifest)
-    keras.utils.set_random_seed(config.inputs.seed)
+    # Never 0: with the global seed 0 TensorFlow's shuffle refuses a seed that is a tensor, as the input pipeline's is.
+    keras.utils.set_random_seed(config.inputs.seed + 1)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     strategy = make_strategy(config.replicas)

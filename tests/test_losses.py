@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from calcseg_tf.losses import LossConfig, kth_largest, pixel_loss
 from data_prep.errors import InputError
 
-
 FLOATS = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False, width=32)
 
 
