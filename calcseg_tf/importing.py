@@ -19,9 +19,9 @@ _KERNEL_SIZES = (3, 5, 7, 9)
 def import_state_dict(
     path: pathlib.Path, model_dir: pathlib.Path, mean: float, standard_deviation: float, threshold: float
 ) -> keras.Model:
-    """Reads a state dict with the keys `block{1..}.conv{3,5,7,9}`, `block{i}.bn` and `pred`, and writes a model directory.
+    """Reads the paper's state dict and writes a model directory.
 
-    The widths are read from the weights.
+    Its keys are `block{1..}.conv{3,5,7,9}`, `block{i}.bn` and `pred`; the widths are read from the weights.
 
     Args:
         path: The state dict; kernels are OIHW.

@@ -1,4 +1,4 @@
-"""Training batches: crops of full-resolution mammograms, the same for the same seed whenever a run stops and resumes."""
+"""Training batches: full-resolution crops, the same for the same seed however often a run stops and resumes."""
 
 import dataclasses
 import pathlib
@@ -137,8 +137,8 @@ def _corners(mask: tf.Tensor, seed: tf.Tensor, config: InputConfig) -> tf.Tensor
 def _first_pixels(mask: tf.Tensor) -> tf.Tensor:
     """Returns int32 [found, 2], the (row, column) of about one pixel a calcification, whatever its size.
 
-    These are the pixels without a calcified neighbour before them in reading order: at least one of every component, and
-    more than one only where its upper edge has several tops. A draw among all pixels would see the few coarse
+    These are the pixels without a calcified neighbour before them in reading order: at least one of every component,
+    and more than one only where its upper edge has several tops. A draw among all pixels would see the few coarse
     calcifications nearly always and the many small ones nearly never.
     """
     padded = tf.pad(tf.equal(mask[..., 0], CALCIFICATION), [[1, 0], [1, 1]])

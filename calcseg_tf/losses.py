@@ -127,8 +127,8 @@ def _hardest(
 def kth_largest(values: tf.Tensor, k: tf.Tensor, all_reduce: AllReduce) -> tf.Tensor:
     """Finds the k-th largest value over all replicas, exactly, by bisection on the bits of float32.
 
-    The bits of a float, read as an integer with all but the sign flipped where it is negative, are ordered as the floats
-    are; so 32 bits decide it, two at a time: 16 rounds, each one pass over the values and one reduction of three
+    The bits of a float, read as an integer with all but the sign flipped where it is negative, are ordered as the
+    floats are; so 32 bits decide it, two at a time: 16 rounds, each one pass over the values and one reduction of three
     counts. Nothing is sorted or gathered, the cost does not depend on k, and no sum in it depends on its order.
 
     Args:

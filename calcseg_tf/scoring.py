@@ -78,8 +78,8 @@ def choose_operating_threshold(
     try:
         threshold = choose_threshold(result, false_alarms_per_image)
         rule = (
-            f"the lowest at which {images} training mammograms have at most {false_alarms_per_image:g} false alarms each"
-            " on average (paper's protocol)"
+            f"the lowest from which on {images} training mammograms have at most {false_alarms_per_image:g} false "
+            "alarms each on average (paper's protocol)"
         )
     except InputError as error:
         threshold, rule = predictor.info.operating_threshold, f"kept as it was: {error.rule} ({images} mammograms)"

@@ -1,4 +1,4 @@
-"""Trains a network on records: python -m calcseg_tf.train --flagfile=configs/demo.cfg --records_dir=... --model_dir=..."""
+"""Trains a network: python -m calcseg_tf.train --flagfile=configs/paper.cfg --records_dir=... --model_dir=..."""
 
 import pathlib
 

@@ -1,11 +1,11 @@
 """Prediction by tiles that equals prediction of the whole image, borders included.
 
-Every layer of the network pads with zeros at the true border of the image, and only there. A tile is therefore read with
-a halo as wide as the network sees, cut off where the image ends: where the halo is whole, what the tile's own padding
-spoils is discarded; where it was cut, the tile's padding is the image's own.
+Every layer of the network pads with zeros at the true border of the image, and only there. A tile is therefore read
+with a halo as wide as the network sees, cut off where the image ends: where the halo is whole, what the tile's own
+padding spoils is discarded; where it was cut, the tile's padding is the image's own.
 
-Air costs nothing: over a part of the image that is 0 throughout, the answer depends on the distance to the border alone,
-and is looked up in the network's answer to one small image of zeros.
+Air costs nothing: over a part of the image that is 0 throughout, the answer depends on the distance to the border
+alone, and is looked up in the network's answer to one small image of zeros.
 """
 
 import dataclasses
