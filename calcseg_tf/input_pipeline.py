@@ -1,13 +1,12 @@
 """Training batches: full-resolution crops, the same for the same seed however often a run stops and resumes."""
 
 import dataclasses
-import pathlib
-from collections.abc import Sequence
 
 import tensorflow as tf
 
 from calcseg_tf.augment import AugmentConfig, augment
 from data_prep.errors import InputError
+from data_prep.manifest import Manifest
 from data_prep.schema import CALCIFICATION, IGNORE, decode_image_and_mask
 
 __all__ = ["InputConfig", "crops_of", "training_batches"]
@@ -45,23 +44,38 @@ class InputConfig:
                 raise InputError(f"--{name} must be at least 1; found {getattr(self, name)}")
         if not 0 <= self.calcification_share <= 1:
             raise InputError(f"--calcification_share must be 0 to 1; found {self.calcification_share}")
+        if not 0 <= self.seed < 2**32 - 1:  # NumPy's limit, less the 1 that `train` adds
+            raise InputError(f"--seed must be 0 to {2**32 - 2}; found {self.seed}")
 
 
-def training_batches(shards: Sequence[pathlib.Path], config: InputConfig, first_epoch: int = 0) -> tf.data.Dataset:
-    """Returns an endless data set of global batches, `steps_per_epoch` an epoch, from `first_epoch` on.
+def training_batches(manifest: Manifest, config: InputConfig, first_epoch: int = 0) -> tf.data.Dataset:
+    """Returns an endless data set of global batches of the train split, from `first_epoch` on.
 
-    Each epoch depends on the seed and its own number alone: a run resumed at an epoch's start sees what it would have
-    seen.
+    An epoch is `steps_per_epoch` batches and depends on the seed and its own number alone: a run resumed at an epoch's
+    start sees what it would have seen.
 
     Returns:
         Batches (image float32 [global_batch_size, crop_size, crop_size, 1] in [0, 1], mask uint8 of the same shape).
     """
-    paths = [str(path) for path in shards]
+    shards = [shard for shard in manifest.shard_infos if shard.split == "train" and shard.examples]
+    paths = [str(manifest.directory / shard.name) for shard in shards]
+    counts = [shard.examples for shard in shards]
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
         epoch_seed = tf.random.fold_in(tf.constant([config.seed, 0], tf.int64), epoch)
-        records = tf.data.Dataset.from_tensor_slices(paths).shuffle(len(paths), seed=epoch_seed[0])
-        records = records.interleave(tf.data.TFRecordDataset, cycle_length=4, num_parallel_calls=1, deterministic=True)
+        start_seed = tf.random.split(epoch_seed, 2)[0]
+
+        def read(number: tf.Tensor, path: tf.Tensor, count: tf.Tensor) -> tf.data.Dataset:
+            # Every epoch begins elsewhere in a shard: it may be too short to reach the last records from the first.
+            seed = tf.random.fold_in(start_seed, number)
+            start = tf.random.stateless_uniform([], seed, maxval=count, dtype=tf.int64)
+            whole = tf.data.TFRecordDataset(path)
+            return whole.skip(start).concatenate(whole.take(start))
+
+        numbers = tf.range(len(paths), dtype=tf.int64)
+        records = tf.data.Dataset.from_tensor_slices((numbers, paths, tf.constant(counts, tf.int64)))
+        records = records.shuffle(len(paths), seed=epoch_seed[0])
+        records = records.interleave(read, cycle_length=4, num_parallel_calls=1, deterministic=True)
         records = records.shuffle(_IMAGES_SHUFFLED, seed=epoch_seed[1]).repeat().enumerate()
         crops = records.map(
             lambda number, record: crops_of(

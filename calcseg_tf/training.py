@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -28,25 +28,32 @@ class OptimizerConfig:
 
     Attributes:
         name: "sgd" or "adam".
-        learning_rate: Fixed.
+        learning_rate: The rate, or where it starts.
         momentum: Of SGD; Adam keeps Keras' own.
+        schedule: "fixed" (the paper's) or "cosine", down to 0 over all epochs.
     """
 
     name: str = "sgd"
     learning_rate: float = 0.001
     momentum: float = 0.9
+    schedule: str = "fixed"
 
     def __post_init__(self) -> None:
         if self.name not in ("sgd", "adam"):
             raise InputError(f"--optimizer must be sgd or adam; found {self.name!r}")
         if not self.learning_rate > 0 or not 0 <= self.momentum < 1:
             raise InputError("--learning_rate must be positive and --momentum in [0, 1)")
+        if self.schedule not in ("fixed", "cosine"):
+            raise InputError(f"--learning_rate_schedule must be fixed or cosine; found {self.schedule!r}")
 
-    def build(self) -> keras.optimizers.Optimizer:
-        """Makes the Keras optimiser."""
+    def build(self, steps: int) -> keras.optimizers.Optimizer:
+        """Makes the Keras optimiser of a run of so many steps."""
+        rate = self.learning_rate
+        if self.schedule == "cosine":
+            rate = keras.optimizers.schedules.CosineDecay(self.learning_rate, steps)
         if self.name == "adam":
-            return keras.optimizers.Adam(self.learning_rate)
-        return keras.optimizers.SGD(self.learning_rate, momentum=self.momentum)
+            return keras.optimizers.Adam(rate)
+        return keras.optimizers.SGD(rate, momentum=self.momentum)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +97,10 @@ def train(
         InputError: Records, model directory or recipe break a rule, or the loss is no longer finite.
     """
     manifest = read_manifest(records_dir)
-    shards = _train_shards(manifest, records_dir)
-    info = _claim(model_dir, config, manifest)
+    _check_train_split(manifest, records_dir)
+    info, found = _new_info(config, manifest), _found_info(model_dir)
+    if found is not None:
+        _check_same_run(found, info, model_dir)
     # Never 0: with the global seed 0 TensorFlow's shuffle refuses a seed that is a tensor, as the input pipeline's is.
     keras.utils.set_random_seed(config.inputs.seed + 1)
     if config.deterministic:
@@ -108,33 +117,57 @@ def train(
         segmenter = _build(config, manifest)
         first_epoch = checkpoint.restore(segmenter)
     history.resume(first_epoch)
+    if first_epoch > config.epochs:
+        raise InputError(f"--model_dir already holds {first_epoch} epochs; --epochs is {config.epochs}", model_dir)
+    if (
+        found is not None and first_epoch == config.epochs
+    ):  # the weights stay, and so does the threshold chosen for them
+        info = dataclasses.replace(
+            info,
+            operating_threshold=found.operating_threshold,
+            operating_threshold_rule=found.operating_threshold_rule,
+        )
+    write_info(model_dir, info)
     say(f"Training {segmenter.name} ({segmenter.count_params():,} weights) with {describe_strategy(strategy)}")
     if first_epoch:
         say(f"Going on after epoch {first_epoch} of {config.epochs}")
     if first_epoch < config.epochs:
+        # Order matters: nothing is kept of a run gone wrong, and TensorBoard sees the rates that History adds.
+        board = keras.callbacks.TensorBoard(str(model_dir / "tensorboard"), write_graph=False)
+        callbacks = [StopOnNan(model_dir), history, board, checkpoint]
+        _fit(segmenter, config, manifest, first_epoch, callbacks)
+    save_weights(model_dir, segmenter)
+    return info
+
+
+def _fit(
+    segmenter: Segmenter,
+    config: TrainingConfig,
+    manifest: Manifest,
+    first_epoch: int,
+    callbacks: list[keras.callbacks.Callback],
+) -> None:
+    try:
         segmenter.fit(
-            training_batches(shards, config.inputs, first_epoch),
+            training_batches(manifest, config.inputs, first_epoch),
             initial_epoch=first_epoch,
             epochs=config.epochs,
             steps_per_epoch=config.inputs.steps_per_epoch,
             verbose=1 if sys.stdout.isatty() else 2,
-            # Order matters: nothing is kept of a run gone wrong, and TensorBoard sees the rates that History adds.
-            callbacks=[
-                StopOnNan(model_dir),
-                history,
-                keras.callbacks.TensorBoard(str(model_dir / "tensorboard"), write_graph=False),
-                checkpoint,
-            ],
+            callbacks=callbacks,
         )
-    save_weights(model_dir, segmenter)
-    return info
+    except tf.errors.DataLossError:
+        raise InputError(
+            "a record is damaged; data_prep.verify names its shard, data_prep.convert writes it again",
+            manifest.directory,
+        ) from None
 
 
 def _build(config: TrainingConfig, manifest: Manifest) -> Segmenter:
     network = build_network(config.model, synchronized_batch_norm=True)
     network.get_layer("normalization").set_statistics(manifest.intensity_mean, manifest.intensity_standard_deviation)
     segmenter = Segmenter.of(network, config.loss)
-    segmenter.compile(optimizer=config.optimizer.build())
+    segmenter.compile(optimizer=config.optimizer.build(config.epochs * config.inputs.steps_per_epoch))
     return segmenter
 
 
@@ -142,21 +175,23 @@ def _pixels_per_step(inputs: InputConfig) -> int:
     return inputs.global_batch_size * inputs.crop_size**2
 
 
-def _train_shards(manifest: Manifest, records_dir: pathlib.Path) -> list[pathlib.Path]:
-    shards = manifest.shards("train")
-    if not shards:
+def _check_train_split(manifest: Manifest, records_dir: pathlib.Path) -> None:
+    if manifest.images["train"] == 0:
         raise InputError("the train split must hold a mammogram; found none", records_dir)
-    for shard in shards:
-        if not shard.is_file():
-            raise InputError("a shard of the manifest is missing", shard)
+    for shard in manifest.shard_infos:
+        path = manifest.directory / shard.name
+        if shard.split != "train":
+            continue
+        if not path.is_file():
+            raise InputError("a shard of the manifest is missing", path)
+        if (size := path.stat().st_size) != shard.bytes:
+            raise InputError(f"the manifest says {shard.bytes} bytes; found {size}: convert the data again", path)
     if manifest.calcifications["train"] == 0:
         raise InputError("the train split must hold a calcification; found none", records_dir)
-    return shards
 
 
-def _claim(model_dir: pathlib.Path, config: TrainingConfig, manifest: Manifest) -> ModelInfo:
-    """Writes the config of a new run, or checks that a run found here is the same but for its length and devices."""
-    info = ModelInfo(
+def _new_info(config: TrainingConfig, manifest: Manifest) -> ModelInfo:
+    return ModelInfo(
         model=config.model,
         training=config.as_dict(),
         data={
@@ -167,28 +202,36 @@ def _claim(model_dir: pathlib.Path, config: TrainingConfig, manifest: Manifest) 
             "intensity_standard_deviation": manifest.intensity_standard_deviation,
         },
     )
-    if not (model_dir / CONFIG_FILE).exists():
-        if model_dir.is_dir() and any(model_dir.iterdir()):
-            raise InputError("--model_dir must be new, empty or a model directory; it holds other files", model_dir)
-        write_info(model_dir, info)
-        return info
-    found = read_info(model_dir)
+
+
+def _found_info(model_dir: pathlib.Path) -> ModelInfo | None:
+    """Reads what an earlier run left in `model_dir`, None where it is new."""
+    if (model_dir / CONFIG_FILE).exists():
+        return read_info(model_dir)
+    if model_dir.is_dir() and any(model_dir.iterdir()):
+        raise InputError("--model_dir must be new, empty or a model directory; it holds other files", model_dir)
+    return None
+
+
+def _check_same_run(found: ModelInfo, asked: ModelInfo, model_dir: pathlib.Path) -> None:
+    """Checks that a run found in `model_dir` is the one asked for, but for its length and devices."""
     if found.training is None:
         raise InputError("--model_dir holds imported weights; training needs another folder", model_dir)
-    if found.model != config.model:
+    if found.model != asked.model:
         raise InputError(
-            f"--model_dir was begun with {model_name(found.model)} {found.model}; asked for {config.model}", model_dir
+            f"--model_dir was begun with {model_name(found.model)} {found.model}; asked for {asked.model}", model_dir
         )
-    _check_same("training", found.training, info.training or {}, model_dir)
-    _check_same("data", found.data, info.data, model_dir)
-    write_info(model_dir, info)
-    return info
+    _check_same("training", found.training, asked.training or {}, model_dir)
+    _check_same("data", found.data, asked.data, model_dir)
 
 
-def _check_same(what: str, found: Any, asked: Any, model_dir: pathlib.Path) -> None:
-    free_to_change = ("epochs", "replicas", "deterministic")
+def _check_same(what: str, found: Mapping[str, Any], asked: Mapping[str, Any], model_dir: pathlib.Path) -> None:
+    free_to_change = {"epochs", "replicas", "deterministic"}
+    if asked.get("optimizer", {}).get("schedule") == "cosine":
+        free_to_change.remove("epochs")  # the schedule ends with them
     for name in sorted(set(found) | set(asked)):
-        if name not in free_to_change and found.get(name) != asked.get(name):
-            raise InputError(
-                f"--model_dir was begun with {what}.{name} {found.get(name)}; now it is {asked.get(name)}", model_dir
-            )
+        old, new = found.get(name), asked.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            _check_same(f"{what}.{name}", old, new, model_dir)
+        elif name not in free_to_change and old != new:
+            raise InputError(f"--model_dir was begun with {what}.{name} {old}; now it is {new}", model_dir)
