@@ -65,9 +65,18 @@ class History(keras.callbacks.Callback):
         self._entries: list[dict[str, float]] = []
 
     def resume(self, epoch: int) -> None:
-        """Reads the entries of the epochs before `epoch`."""
-        if epoch and self._path.is_file():
-            self._entries = json.loads(self._path.read_text(encoding="utf-8"))[:epoch]
+        """Reads the entries of the first `epoch` epochs.
+
+        Raises:
+            InputError: The file is damaged.
+        """
+        if not epoch or not self._path.is_file():
+            return
+        try:
+            entries = json.loads(self._path.read_text(encoding="utf-8"))
+            self._entries = [entry for entry in entries if entry["epoch"] <= epoch]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"not a readable history ({type(error).__name__}: {error})", self._path) from None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts the clock."""
@@ -83,7 +92,7 @@ class History(keras.callbacks.Callback):
 
 
 class StopOnNan(keras.callbacks.Callback):
-    """Ends a run whose loss is no longer finite, before a checkpoint of it is written."""
+    """Ends a run whose loss or weights are no longer finite, before a checkpoint of it is written."""
 
     def __init__(self, model_dir: pathlib.Path) -> None:
         super().__init__()
@@ -93,8 +102,17 @@ class StopOnNan(keras.callbacks.Callback):
         """Checks the epoch's running mean, which one bad step spoils."""
         loss = float((logs or {})["loss"])
         if not math.isfinite(loss):
-            raise InputError(
-                f"the loss became {loss} at step {int(self.model.optimizer.iterations)}; lower --learning_rate. "
-                "The last good epoch is in checkpoints/",
-                self._model_dir,
-            )
+            self._stop(f"the loss became {loss}")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Checks what the epoch's last update made of the weights, which no loss has seen yet."""
+        for variable in self.model.weights:
+            if not bool(tf.reduce_all(tf.math.is_finite(variable))):
+                self._stop(f"{variable.name} is no longer finite")
+
+    def _stop(self, what: str) -> None:
+        raise InputError(
+            f"{what} at step {int(self.model.optimizer.iterations)}; train again with a lower --learning_rate in "
+            "another --model_dir. The last good epoch, if there is one, is in checkpoints/",
+            self._model_dir,
+        )

@@ -35,8 +35,10 @@ def import_state_dict(
     """
     if (model_dir / CONFIG_FILE).exists():
         raise InputError("--model_dir already holds a model; choose another folder", model_dir)
-    if not standard_deviation > 0:
-        raise InputError(f"--intensity_standard_deviation must be positive; found {standard_deviation}")
+    if not 0 <= mean <= 1:
+        raise InputError(f"--intensity_mean must be 0 to 1; found {mean}")
+    if not 0 < standard_deviation <= 1:
+        raise InputError(f"--intensity_standard_deviation must be above 0 and at most 1; found {standard_deviation}")
     state = read_state_dict(path)
     config = _config(state, path)
     info = ModelInfo(
@@ -64,10 +66,16 @@ def import_state_dict(
 def _config(state: dict[str, np.ndarray], path: pathlib.Path) -> FcnConfig:
     widths: list[int] = []
     while (key := f"block{len(widths) + 1}.bn.weight") in state:
-        widths.append(len(state[key]))
+        widths.append(state[key].size)
     if not widths or "pred.weight" not in state:
         raise InputError("the state dict must have block1.bn.weight and pred.weight, the paper's network", path)
-    return FcnConfig(tuple(widths), _KERNEL_SIZES, state["pred.weight"].shape[-1])
+    head = state["pred.weight"].shape
+    if len(head) != 4:
+        raise InputError(f"pred.weight must have 4 dimensions (OIHW); found {len(head)}", path)
+    try:
+        return FcnConfig(tuple(widths), _KERNEL_SIZES, head[-1])
+    except InputError as error:
+        raise InputError(error.rule, path) from None
 
 
 def _layer_names(config: FcnConfig) -> list[tuple[str, str]]:
@@ -92,7 +100,9 @@ def _assign(layer: keras.layers.Layer, name: str, state: dict[str, np.ndarray], 
             value = value.transpose(2, 3, 1, 0)  # OIHW to HWIO
         if value.shape != tuple(variable.shape):
             raise InputError(f"{name}.{part} must be {list(variable.shape)} (HWIO); found {list(value.shape)}", path)
+        with np.errstate(over="ignore"):
+            value = value.astype(np.float32)
         if not np.isfinite(value).all():
-            raise InputError(f"{name}.{part} holds values that are not finite", path)
+            raise InputError(f"{name}.{part} holds values that are not finite in float32", path)
         values.append(value)
     layer.set_weights(values)

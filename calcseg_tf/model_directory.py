@@ -77,6 +77,9 @@ def read_info(model_dir: pathlib.Path) -> ModelInfo:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["schema_version"] != _SCHEMA_VERSION:
             raise InputError(f"schema_version must be {_SCHEMA_VERSION}; found {content['schema_version']}", path)
+        for name, kinds in (("data", dict), ("training", (dict, type(None)))):
+            if not isinstance(content[name], kinds):
+                raise InputError(f"{name} must be an object; found a {type(content[name]).__name__}", path)
         options = dict(content["model"])
         return ModelInfo(
             model=model_config(options.pop("name"), **options),

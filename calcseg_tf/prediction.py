@@ -35,7 +35,7 @@ def find_images(source: pathlib.Path) -> list[pathlib.Path]:
     if not source.is_dir():
         raise InputError("--input must be a DICOM file, a PNG file or a folder of them; found nothing", source)
     files = sorted(path for path in source.iterdir() if path.is_file() and not path.name.startswith("."))
-    images = [path for path in files if path.suffix.lower() == ".png" or is_dicom(path)]
+    images = [path for path in files if path.suffix.lower() == ".png" or _may_be_dicom(path)]
     if not images:
         raise InputError("the folder must hold a DICOM or PNG file; found none", source)
     by_stem: dict[str, pathlib.Path] = {}
@@ -43,6 +43,13 @@ def find_images(source: pathlib.Path) -> list[pathlib.Path]:
         if (other := by_stem.setdefault(path.stem, path)) != path:
             raise InputError(f"results are named by the stem, which {other.name} has too", path)
     return images
+
+
+def _may_be_dicom(path: pathlib.Path) -> bool:
+    try:
+        return is_dicom(path)
+    except OSError:
+        return True  # an unreadable file is named among those without a result
 
 
 def predict_files(

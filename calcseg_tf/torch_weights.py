@@ -8,6 +8,7 @@ followed by the raw storages) and the zip archive that `torch.save` writes since
 import collections
 import dataclasses
 import io
+import math
 import pathlib
 import pickle
 import zipfile
@@ -51,7 +52,10 @@ class _Tensor:
     def array(self) -> np.ndarray:
         values = self.storage.values
         last = self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True))
-        if values is None or 0 in self.shape or min((self.offset, *self.strides)) < 0 or last >= len(values):
+        if values is None or min((1, *self.shape)) < 1 or min((self.offset, *self.strides)) < 0 or last >= len(values):
+            raise InputError("a tensor of the file lies outside its storage")
+        # Strides of 0 would let a small file ask for any amount of memory.
+        if math.prod(self.shape) > len(values):
             raise InputError("a tensor of the file lies outside its storage")
         strides = [step * values.itemsize for step in self.strides]
         return np.array(np.lib.stride_tricks.as_strided(values[self.offset :], self.shape, strides))

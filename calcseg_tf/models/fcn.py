@@ -27,6 +27,9 @@ class FcnConfig:
     def __post_init__(self) -> None:
         if not self.widths or not self.kernel_sizes:
             raise InputError("fcn needs at least one block width and one kernel size")
+        for number in (*self.widths, *self.kernel_sizes, self.head_kernel_size):
+            if type(number) is not int:
+                raise InputError(f"fcn widths and kernel sizes must be whole numbers; found {number!r}")
         for size in (*self.kernel_sizes, self.head_kernel_size):
             if size < 1 or size % 2 == 0:
                 raise InputError(f"fcn kernel sizes must be odd and positive; found {size}")
