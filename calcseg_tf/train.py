@@ -23,7 +23,8 @@ _SHARE = flags.DEFINE_float("calcification_share", 0.5, "Share of crops drawn ar
 _ROTATION = flags.DEFINE_float("max_rotation_degrees", 35.0, "Crops turn within [-max, max].")
 _FLIP = flags.DEFINE_bool("horizontal_flip", True, "Mirror half of the crops.")
 _OPTIMIZER = flags.DEFINE_string("optimizer", "sgd", "sgd (the paper's) or adam.")
-_LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.001, "Fixed learning rate.")
+_LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.001, "Learning rate, or where it starts.")
+_SCHEDULE = flags.DEFINE_string("learning_rate_schedule", "fixed", "fixed (the paper's) or cosine, down to 0.")
 _MOMENTUM = flags.DEFINE_float("momentum", 0.9, "Momentum of sgd.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seeds weights, order, crops and augmentation.")
 _REPLICAS = flags.DEFINE_integer("replicas", 0, "Replicas: GPUs, or logical CPU devices. 0: every GPU, or one CPU.")
@@ -57,7 +58,7 @@ def main() -> None:
             augment=AugmentConfig(_ROTATION.value, _FLIP.value),
         ),
         loss=LossConfig(_LOSS.value, _RATIO.value, _FLOOR.value),
-        optimizer=OptimizerConfig(_OPTIMIZER.value, _LEARNING_RATE.value, _MOMENTUM.value),
+        optimizer=OptimizerConfig(_OPTIMIZER.value, _LEARNING_RATE.value, _MOMENTUM.value, _SCHEDULE.value),
         epochs=_EPOCHS.value,
         replicas=_REPLICAS.value,
         deterministic=_DETERMINISTIC.value,

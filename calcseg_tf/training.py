@@ -119,9 +119,7 @@ def train(
     history.resume(first_epoch)
     if first_epoch > config.epochs:
         raise InputError(f"--model_dir already holds {first_epoch} epochs; --epochs is {config.epochs}", model_dir)
-    if (
-        found is not None and first_epoch == config.epochs
-    ):  # the weights stay, and so does the threshold chosen for them
+    if found is not None and first_epoch == config.epochs:  # the weights stay, and with them their threshold
         info = dataclasses.replace(
             info,
             operating_threshold=found.operating_threshold,
