@@ -1,0 +1,245 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+from calcseg_tf.devices import make_strategy
+from calcseg_tf.models import model_config
+from calcseg_tf.training import OptimizerConfig, TrainingConfig
+from data_prep.errors import InputError
+from tests.fakes.commands import ROOT, assert_one_line_error, command, environment, run_module, run_modules
+from tests.fakes.records import fake_record, write_fake_records
+
+MODULE = "calcseg_tf.train"
+RECIPE = {
+    "widths": "4", "crop_size": 24, "global_batch_size": 4, "steps_per_epoch": 3, "crops_per_image": 4, "epochs": 2,
+    "learning_rate": 0.01, "optimizer": "sgd", "seed": 3, "operating_images": 0,
+}  # fmt: skip
+
+
+def mammogram(number, calcified=True):
+    rng = np.random.default_rng(number)
+    pixels = rng.integers(500, 1500, (64, 48), dtype=np.uint16)
+    mask = np.zeros(pixels.shape, np.uint8)
+    if calcified:
+        for row, column in rng.integers(4, 40, (3, 2)):
+            mask[row : row + 2, column : column + 2] = 1
+    pixels[mask == 1] = 4000
+    return fake_record(pixels, mask, name=f"image-{number}", patient=f"patient-{number}")
+
+
+@pytest.fixture(scope="module")
+def records_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("records")
+    write_fake_records(folder, {"train": [mammogram(n) for n in range(4)], "test": [mammogram(9)]}, shards=2)
+    return folder
+
+
+def train(records_dir, model_dir, *arguments, **changes):
+    return run_module(MODULE, *arguments, records_dir=records_dir, model_dir=model_dir, **{**RECIPE, **changes})
+
+
+def arguments_of(records_dir, model_dir, *arguments, **changes):
+    return command(MODULE, *arguments, records_dir=records_dir, model_dir=model_dir, **{**RECIPE, **changes})[3:]
+
+
+def weights_of(model_dir):
+    found = {}
+    with h5py.File(model_dir / "model.weights.h5") as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    # Keras writes the means of the last epoch beside them.
+    return {name: value for name, value in found.items() if not name.startswith("metrics/")}
+
+
+def assert_same_weights(one, other, atol=0.0):
+    first, second = weights_of(one), weights_of(other)
+    assert set(first) == set(second)
+    assert first
+    for name, value in first.items():
+        np.testing.assert_allclose(value, second[name], rtol=0, atol=atol, err_msg=name)
+
+
+def history_of(model_dir, *without):
+    entries = json.loads((model_dir / "history.json").read_text())
+    return [{name: value for name, value in entry.items() if name not in without} for entry in entries]
+
+
+@pytest.fixture(scope="module")
+def finished(records_dir, tmp_path_factory):
+    """Three finished runs: undisturbed and stopped after an epoch (bit for bit repeatable), and on two replicas."""
+    folder = tmp_path_factory.mktemp("finished")
+    runs = {
+        "whole": (["--deterministic"], {"operating_images": 2}),
+        "stopped": (["--deterministic"], {"epochs": 1}),
+        "replicas": ([], {"replicas": 2}),
+    }
+    calls = [arguments_of(records_dir, folder / name, *run, **changes) for name, (run, changes) in runs.items()]
+    for name, ended in zip(runs, run_modules(MODULE, calls), strict=True):
+        assert ended.returncode == 0, (name, ended.stderr)
+        (folder / f"{name}.out").write_text(ended.stdout)
+    return folder
+
+
+def test_a_run_leaves_what_it_promises(finished):
+    model_dir = finished / "whole"
+    names = {path.name for path in model_dir.iterdir()}
+    assert names == {"config.json", "model.weights.h5", "history.json", "checkpoints", "tensorboard"}
+    assert [entry["epoch"] for entry in history_of(model_dir)] == [1, 2]
+    for entry in history_of(model_dir):
+        assert set(entry) == {
+            "epoch", "loss", "positives", "negatives", "negative_threshold", "pixels_per_second",
+        }  # fmt: skip
+        assert entry["negatives"] == pytest.approx(3 * entry["positives"])
+    assert any("tfevents" in path.name for path in (model_dir / "tensorboard").rglob("*"))
+    assert {path.name.split(".")[0] for path in (model_dir / "checkpoints").iterdir()} == {
+        "checkpoint", "ckpt-1", "ckpt-2",
+    }  # fmt: skip
+    config = json.loads((model_dir / "config.json").read_text())
+    assert config["training"]["inputs"]["crop_size"] == 24
+    assert config["training"]["optimizer"]["learning_rate"] == 0.01
+    assert (config["data"]["train_images"], config["data"]["data_set"]) == (4, "fake")
+    assert config["operating_threshold_rule"] != "default, not chosen on data"
+    said = (finished / "whole.out").read_text()
+    for words in ("1 replica on CPU", f"Model: {model_dir}", "Operating threshold", "Research use only"):
+        assert words in said
+
+
+def test_a_stopped_run_goes_on_to_the_result_of_an_undisturbed_one(finished, records_dir, tmp_path):
+    shutil.copytree(finished / "stopped", tmp_path / "model")
+    ended = train(records_dir, tmp_path / "model", "--deterministic")
+    assert ended.returncode == 0, ended.stderr
+    assert "Going on after epoch 1 of 2" in ended.stdout
+    assert_same_weights(tmp_path / "model", finished / "whole")
+    timing = "pixels_per_second"
+    assert history_of(tmp_path / "model", timing) == history_of(finished / "whole", timing)
+
+
+def test_two_replicas_give_the_weights_of_one(finished):
+    assert "2 replicas on CPU" in (finished / "replicas.out").read_text()
+    assert_same_weights(finished / "replicas", finished / "whole", atol=1e-4)
+    for one, other in zip(history_of(finished / "replicas"), history_of(finished / "whole"), strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
+        assert one["positives"] == other["positives"]
+
+
+def test_a_finished_run_repeated_changes_nothing(finished, records_dir, tmp_path):
+    shutil.copytree(finished / "whole", tmp_path / "model")
+    before = (tmp_path / "model" / "config.json").read_bytes()
+    ended = train(records_dir, tmp_path / "model", "--deterministic")
+    assert ended.returncode == 0, ended.stderr
+    assert_same_weights(tmp_path / "model", finished / "whole")
+    assert (tmp_path / "model" / "config.json").read_bytes() == before
+    assert history_of(tmp_path / "model") == history_of(finished / "whole")
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: OptimizerConfig(name="adan"), "--optimizer must be sgd or adam; found 'adan'"),
+        (lambda: OptimizerConfig(learning_rate=0.0), "--learning_rate must be positive"),
+        (lambda: OptimizerConfig(learning_rate=float("nan")), "--learning_rate must be positive"),
+        (lambda: OptimizerConfig(momentum=1.0), "--momentum in"),
+        (lambda: OptimizerConfig(schedule="linear"), "--learning_rate_schedule must be fixed or cosine"),
+        (lambda: TrainingConfig(model_config("fcn"), epochs=0), "--epochs must be at least 1; found 0"),
+        (lambda: make_strategy(-1), "--replicas must be 0 or more; found -1"),
+    ],
+)
+def test_a_wrong_recipe_says_what_is_wrong(build, message):
+    with pytest.raises(InputError, match=message):
+        build()
+
+
+def refused(records_dir, folder, finished):
+    """Every way to be refused: the arguments, and what the one line must say."""
+    stopped = folder / "stopped"
+    shutil.copytree(finished / "stopped", stopped)
+    (folder / "other").mkdir()
+    (folder / "other" / "notes.txt").write_text("mine")
+    damage(records_dir, folder)
+    model_dir = folder / "model"
+    return [
+        (
+            arguments_of(records_dir, stopped, learning_rate=0.02),
+            "training.optimizer.learning_rate 0.01; now it is 0.02",
+        ),
+        (arguments_of(records_dir, stopped, widths="8"), "widths=(8,)"),
+        (arguments_of(records_dir, finished / "whole", epochs=1), "already holds 2 epochs; --epochs is 1"),
+        (arguments_of(records_dir, folder / "other"), "it holds other files"),
+        (arguments_of(folder / "flipped", folder / "model-flipped"), "a record is damaged; data_prep.verify"),
+        (arguments_of(folder / "short", model_dir), "bytes; found"),
+        (arguments_of(folder / "gone", model_dir), "a shard of the manifest is missing"),
+        (arguments_of(folder / "empty", model_dir), "the train split must hold a mammogram; found none"),
+        (arguments_of(folder / "healthy", model_dir), "the train split must hold a calcification; found none"),
+        (arguments_of(folder / "nowhere", model_dir), "no such folder of records"),
+        (arguments_of(records_dir, model_dir, replicas=3), "must be a multiple of the replicas, 3; found 4"),
+        (arguments_of(records_dir, model_dir, model="fnc"), "did you mean fcn?"),
+        (arguments_of(records_dir, model_dir, widths="4,x"), "whole numbers with commas between; found ['4', 'x']"),
+        (arguments_of(records_dir, model_dir, learning_rat=1), "flag 'learning_rat'. Did you mean"),
+        (arguments_of(records_dir, model_dir, "stray"), "found the stray argument 'stray'"),
+        (arguments_of(records_dir, model_dir, seed=-4), "--seed must be 0 to"),
+        (
+            arguments_of(records_dir, folder / "model-nan", learning_rate=1e30),
+            "train again with a lower --learning_rate",
+        ),
+    ]
+
+
+def damage(records_dir, folder):
+    """Writes folders of records that are each wrong in one way."""
+    for name in ("flipped", "short", "gone", "empty"):
+        shutil.copytree(records_dir, folder / name)
+    shards = {name: sorted((folder / name).glob("train-*"))[0] for name in ("flipped", "short", "gone")}
+    data = bytearray(shards["flipped"].read_bytes())
+    data[len(data) // 2] ^= 0x40
+    shards["flipped"].write_bytes(bytes(data))
+    shards["short"].write_bytes(shards["short"].read_bytes()[:-5])
+    shards["gone"].unlink()
+    manifest = json.loads((folder / "empty" / "manifest.json").read_text())
+    manifest["counts"]["train"]["images"] = 0
+    (folder / "empty" / "manifest.json").write_text(json.dumps(manifest))
+    write_fake_records(folder / "healthy", {"train": [mammogram(1, calcified=False)], "test": [mammogram(2)]})
+
+
+def test_every_users_error_is_one_line_and_changes_nothing(finished, records_dir, tmp_path):
+    calls = refused(records_dir, tmp_path, finished)
+    for ended, (_, words) in zip(run_modules(MODULE, [call for call, _ in calls]), calls, strict=True):
+        assert_one_line_error(ended, words)
+    assert not (tmp_path / "model").exists()
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["notes.txt"]
+    for name, folder in (("stopped", tmp_path), ("whole", finished)):
+        epochs = json.loads((folder / name / "config.json").read_text())["training"]["epochs"]
+        assert epochs == {"stopped": 1, "whole": 2}[name]
+    # What was no longer a number is nowhere on disk.
+    assert not list((tmp_path / "model-nan").glob("checkpoints/ckpt*"))
+    assert not (tmp_path / "model-nan" / "model.weights.h5").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["first checkpoint", "later"])
+def test_a_run_killed_at_any_moment_resumes_to_the_same_result(records_dir, tmp_path, moment):
+    changes = {"epochs": 6}
+    assert train(records_dir, tmp_path / "whole", "--deterministic", **changes).returncode == 0
+    model_dir = tmp_path / "killed"
+    arguments = command(
+        MODULE, "--deterministic", records_dir=records_dir, model_dir=model_dir, **{**RECIPE, **changes}
+    )
+    running = subprocess.Popen(
+        arguments, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wanted = model_dir / "checkpoints" / ("ckpt-1.index" if moment == "first checkpoint" else "ckpt-3.index")
+    deadline = time.monotonic() + 120
+    while not wanted.exists() and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    os.kill(running.pid, signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    ended = train(records_dir, model_dir, "--deterministic", **changes)
+    assert ended.returncode == 0, ended.stderr
+    assert_same_weights(model_dir, tmp_path / "whole")
+    timing = "pixels_per_second"
+    assert history_of(model_dir, timing) == history_of(tmp_path / "whole", timing)
