@@ -40,7 +40,9 @@ class _ServedModel(tf.Module):
         return {"probability_bytes": encoded}
 
     def _predict_one(self, image_bytes: tf.Tensor) -> tf.Tensor:
-        header = tf.strings.substr(image_bytes, _IHDR_DEPTH_AND_COLOUR, 2)
+        # Lengthened, for bytes too short to be a PNG would fail here with an obscurer error.
+        head = tf.strings.join([tf.strings.substr(image_bytes, 0, 32), "." * 32])
+        header = tf.strings.substr(head, _IHDR_DEPTH_AND_COLOUR, 2)
         is_grey_16_bit = tf.debugging.Assert(
             tf.equal(header, _GREY_16_BIT), ["image_bytes must be a PNG with one grey channel of 16 bits"]
         )

@@ -1,0 +1,199 @@
+import io
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from calcseg_tf.inference.predictor import Predictor
+from calcseg_tf.model_directory import save_weights, write_info
+from calcseg_tf.serving.exporting import export_version
+from data_prep.command import DISCLAIMER
+from data_prep.errors import InputError
+from tests.fakes.commands import assert_one_line_error, run_modules
+from tests.fakes.folder import write_png
+from tests.inference.test_tiling import SMALL, info_of, make_network
+
+STRANGER = pathlib.Path(__file__).with_name("stranger.py")
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "model"
+    write_info(folder, info_of(**SMALL))
+    save_weights(folder, make_network(**SMALL))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(model_dir, tmp_path_factory):
+    return export_version(model_dir, tmp_path_factory.mktemp("export") / "calcseg")
+
+
+@pytest.fixture(scope="module")
+def signatures(exported):
+    loaded = tf.saved_model.load(str(exported))
+    assert set(loaded.signatures) == {"serving_default", "predict_png"}
+    return loaded.signatures
+
+
+def png(pixels):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def random_pixels(height, width, seed=0):
+    pixels = np.random.default_rng(seed).integers(0, 65536, (height, width), dtype=np.uint16)
+    pixels[:, : width // 3] = 0
+    return pixels
+
+
+def test_names_shapes_and_types_are_the_contract(signatures):
+    default, by_png = signatures["serving_default"], signatures["predict_png"]
+    inputs, outputs = default.structured_input_signature[1], default.structured_outputs
+    assert {name: (spec.dtype, spec.shape.as_list()) for name, spec in inputs.items()} == {
+        "image": (tf.float32, [None, None, None, 1])
+    }
+    assert {name: (spec.dtype, spec.shape.as_list()) for name, spec in outputs.items()} == {
+        "probability": (tf.float32, [None, None, None, 1])
+    }
+    inputs, outputs = by_png.structured_input_signature[1], by_png.structured_outputs
+    assert {name: (spec.dtype, spec.shape.as_list()) for name, spec in inputs.items()} == {
+        "image_bytes": (tf.string, [None])
+    }
+    assert {name: (spec.dtype, spec.shape.as_list()) for name, spec in outputs.items()} == {
+        "probability_bytes": (tf.string, [None])
+    }
+
+
+@pytest.mark.parametrize("size", [(1, 1), (30, 41), (300, 270)])
+def test_the_default_signature_equals_the_predictor(signatures, model_dir, size):
+    intensity = (random_pixels(*size) / 65535).astype(np.float32)
+    found = signatures["serving_default"](image=tf.constant(intensity[None, :, :, None]))["probability"]
+    expected = Predictor.load(model_dir).probability(intensity)
+    np.testing.assert_allclose(found[0, :, :, 0], expected, rtol=0, atol=1e-6)
+
+
+def test_a_batch_gives_what_its_images_give_alone(signatures):
+    serve = signatures["serving_default"]
+    images = np.random.default_rng(2).random((3, 40, 33, 1)).astype(np.float32)
+    images[1] = 0
+    together = serve(image=tf.constant(images))["probability"].numpy()
+    for image, found in zip(images, together, strict=True):
+        np.testing.assert_allclose(serve(image=tf.constant(image[None]))["probability"][0], found, rtol=0, atol=1e-6)
+
+
+def test_pngs_of_several_sizes_come_back_as_16_bit_pngs(signatures, model_dir):
+    sent = [random_pixels(20, 31, 1), random_pixels(65, 9, 2), random_pixels(1, 1, 3)]
+    replies = signatures["predict_png"](image_bytes=tf.constant([png(each) for each in sent]))["probability_bytes"]
+    predictor = Predictor.load(model_dir)
+    for pixels, reply in zip(sent, replies.numpy(), strict=True):
+        assert reply[24:26] == b"\x10\x00"  # 16 bits, grey
+        codes = tf.io.decode_png(reply, dtype=tf.uint16).numpy()[..., 0]
+        expected = predictor.probability((pixels / 65535).astype(np.float32))
+        assert codes.shape == pixels.shape
+        np.testing.assert_allclose(codes / 65535, expected, rtol=0, atol=0.5 / 65535 + 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("what", "data"),
+    [
+        ("8 bits", png(np.zeros((4, 5), np.uint8))),
+        ("colour", png(np.zeros((4, 5, 3), np.uint8))),
+        ("no png", b"hello"),
+        ("nothing", b""),
+    ],
+)
+def test_another_image_is_refused_with_a_reason(signatures, what, data):
+    with pytest.raises(tf.errors.InvalidArgumentError) as raised:
+        signatures["predict_png"](image_bytes=tf.constant([data]))
+    assert "PNG with one grey channel of 16 bits" in str(raised.value), what
+
+
+def test_a_damaged_png_is_refused(signatures):
+    data = png(random_pixels(20, 20))
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        signatures["predict_png"](image_bytes=tf.constant([data[: len(data) // 2]]))
+
+
+def test_only_stock_operations_are_in_the_graph(signatures):
+    known = {name for name in dir(tf.raw_ops) if not name.startswith("_")}
+    for signature in signatures.values():
+        graph = signature.graph.as_graph_def()
+        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+        # Functions are called by their own names.
+        functions = {function.signature.name for function in graph.library.function}
+        assert not {node.op for node in nodes} - known - functions
+
+
+def test_the_config_goes_along(exported, model_dir):
+    extra = exported / "assets.extra" / "config.json"
+    assert extra.read_bytes() == (model_dir / "config.json").read_bytes()
+    assert json.loads(extra.read_text())["disclaimer"] == DISCLAIMER
+
+
+def test_versions_count_up_and_are_never_replaced(exported, model_dir, tmp_path):
+    out = exported.parent
+    flags = [f"--model_dir={model_dir}", f"--output_dir={out}"]
+    (tmp_path / "file").write_text("not a folder")
+    before = (exported / "saved_model.pb").read_bytes()
+    second, taken, negative, no_model, no_folder = run_modules("calcseg_tf.export", [
+        flags, [*flags, "--version=1"], [*flags, "--version=-1"],
+        [f"--model_dir={tmp_path / 'none'}", f"--output_dir={tmp_path / 'x'}"],
+        [f"--model_dir={model_dir}", f"--output_dir={tmp_path / 'file'}"],
+    ])  # fmt: skip
+    assert exported.name == "1"
+    assert second.returncode == 0, second.stderr
+    assert f"SavedModel: {out / '2'}\n" in second.stdout
+    assert DISCLAIMER in second.stdout
+    assert_one_line_error(taken, exported, "this version exists")
+    assert_one_line_error(negative, "--version must be 0 or more; found -1")
+    assert_one_line_error(no_model, "--model_dir must be a folder")
+    assert_one_line_error(no_folder, tmp_path / "file")
+    assert sorted(os.listdir(out)) == ["1", "2"]
+    assert (exported / "saved_model.pb").read_bytes() == before
+    assert not (tmp_path / "x").exists()
+
+
+def test_the_next_version_is_one_more_than_the_highest_there_is(model_dir, tmp_path):
+    for name in ("3", "7", "notes"):
+        (tmp_path / name).mkdir()
+    assert export_version(model_dir, tmp_path).name == "8"
+    assert sorted(os.listdir(tmp_path)) == ["3", "7", "8", "notes"]
+
+
+def test_an_export_that_fails_leaves_nothing(model_dir, tmp_path, monkeypatch):
+    def fail(network, info, directory):
+        (directory / "variables").mkdir(parents=True)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("calcseg_tf.serving.exporting.save_model", fail)
+    with pytest.raises(OSError, match="No space"):
+        export_version(model_dir, tmp_path / "out")
+    assert os.listdir(tmp_path / "out") == []
+    with pytest.raises(InputError, match="needs config"):
+        export_version(tmp_path, tmp_path / "other")
+
+
+def test_a_process_without_this_project_serves_the_model(exported, model_dir, tmp_path):
+    pixels = random_pixels(290, 120)
+    write_png(tmp_path / "image.png", pixels)
+    (tmp_path / "elsewhere").mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    ended = subprocess.run(
+        [sys.executable, "-P", str(STRANGER), str(exported), str(tmp_path / "image.png"), str(tmp_path / "out.png")],
+        cwd=tmp_path / "elsewhere",
+        env={**environment, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert "290 x 120 px" in ended.stdout
+    expected = Predictor.load(model_dir).probability((pixels / 65535).astype(np.float32))
+    found = np.asarray(Image.open(tmp_path / "out.png"))
+    np.testing.assert_allclose(found / 65535, expected, rtol=0, atol=0.5 / 65535 + 1e-6)
