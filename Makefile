@@ -9,11 +9,11 @@ DEMO := requirements.txt requirements-demo.txt
 
 demo:
 	@tools/make_env.sh $(DEMO)
-	@$(PYTHON_ENV) tools/demo.py --output_dir=build/demo
+	@$(PYTHON_ENV) -m tools.demo --output_dir=build/demo
 
 demo-small:
 	@tools/make_env.sh $(DEMO)
-	@$(PYTHON_ENV) tools/demo.py --output_dir=build/demo-small --small
+	@$(PYTHON_ENV) -m tools.demo --output_dir=build/demo-small --small
 
 test:
 	@tools/make_env.sh $(TESTING)

@@ -1,4 +1,4 @@
-"""Geometric augmentation of crops: the paper's rotation within 35 degrees and horizontal flip, image and mask alike."""
+"""Augmentation of crops: the paper's rotation and horizontal flip, image and mask alike, and contrast on request."""
 
 import dataclasses
 import math
@@ -24,14 +24,19 @@ class AugmentConfig:
     Attributes:
         max_rotation_degrees: Angles are uniform in [-max, max]; the paper's is 35. 0 rotates nothing.
         horizontal_flip: Mirror half of the crops left to right.
+        max_contrast_factor: Contrast about a crop's mean is multiplied by a factor in [1 / max, max], uniform in its
+            logarithm, so that one patient's film teaches for another's. 1 changes nothing, as in the paper.
     """
 
     max_rotation_degrees: float = 35.0
     horizontal_flip: bool = True
+    max_contrast_factor: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_rotation_degrees <= 45:
             raise InputError(f"--max_rotation_degrees must be 0 to 45; found {self.max_rotation_degrees}")
+        if not 1 <= self.max_contrast_factor <= 10:
+            raise InputError(f"--max_contrast_factor must be 1 to 10; found {self.max_contrast_factor}")
 
     def outer_size(self, crop_size: int) -> int:
         """Returns the side in px of the square that holds a crop of `crop_size` at every allowed angle."""
@@ -59,7 +64,7 @@ def augment(
         nearest neighbour; what would come from outside the outer square is 0 and IGNORE.
     """
     crops = tf.shape(image)[0]
-    seeds = tf.random.split(seed, 2)
+    seeds = tf.random.split(seed, 3)
     if config.max_rotation_degrees > 0:
         limit = math.radians(config.max_rotation_degrees)
         angles = tf.random.stateless_uniform([crops], seeds[0], -limit, limit)
@@ -72,4 +77,9 @@ def augment(
         mirrored = tf.random.stateless_uniform([crops, 1, 1, 1], seeds[1]) < 0.5
         image = tf.where(mirrored, tf.reverse(image, [2]), image)
         mask = tf.where(mirrored, tf.reverse(mask, [2]), mask)
+    if config.max_contrast_factor > 1:
+        limit = math.log(config.max_contrast_factor)
+        factor = tf.exp(tf.random.stateless_uniform([crops, 1, 1, 1], seeds[2], -limit, limit))
+        mean = tf.reduce_mean(image, axis=(1, 2, 3), keepdims=True)
+        image = tf.clip_by_value(mean + (image - mean) * factor, 0.0, 1.0)
     return image, mask

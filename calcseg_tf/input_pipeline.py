@@ -12,6 +12,7 @@ from data_prep.schema import CALCIFICATION, IGNORE, decode_image_and_mask
 __all__ = ["InputConfig", "crops_of", "training_batches"]
 
 _IMAGES_SHUFFLED = 16  # encoded records held for shuffling: about 10 MB each
+_TISSUE_GRID_PX = 16
 _JITTER = 0.35  # of the crop's side: at every angle up to 45 degrees the calcification stays inside the crop
 
 
@@ -25,7 +26,8 @@ class InputConfig:
         steps_per_epoch: Iterations an epoch.
         crops_per_image: Crops drawn each time a mammogram is decoded.
         calcification_share: Share of the crops that are drawn around a calcification where the mammogram has one; the
-            others lie anywhere. About one pixel in a thousand is positive, so that uniform crops mostly see none.
+            others lie anywhere but on air. About one pixel in a thousand is positive, so that uniform crops mostly see
+            none.
         seed: Seeds order, places, angles and flips.
         augment: Rotation and flip.
     """
@@ -106,7 +108,7 @@ def crops_of(image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, config: InputCo
     """
     seeds = tf.random.split(seed, 2)
     outer = config.augment.outer_size(config.crop_size)
-    corners = _corners(mask, seeds[0], config)
+    corners = _corners(image, mask, seeds[0], config)
     margin = (outer - config.crop_size) // 2
     # A mammogram smaller than the crop lies in the corner of what is cut.
     missing = tf.maximum(config.crop_size - tf.shape(mask)[:2], 0)
@@ -129,23 +131,40 @@ def crops_of(image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, config: InputCo
     return augment(images, masks, config.crop_size, seeds[1], config.augment)
 
 
-def _corners(mask: tf.Tensor, seed: tf.Tensor, config: InputConfig) -> tf.Tensor:
+def _corners(image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, config: InputConfig) -> tf.Tensor:
     """Draws int32 [crops_per_image, 2], the top left corners of crops that lie inside the mammogram."""
     count, size = config.crops_per_image, config.crop_size
     draws = tf.random.stateless_uniform([count, 6], seed)
     room = tf.maximum(tf.shape(mask)[:2] - size, 0)
-    anywhere = tf.cast(draws[:, 0:2] * tf.cast(room + 1, tf.float32), tf.int32)
+
+    anywhere = _pick(_tissue(image), draws[:, 0])
+    anywhere += tf.cast(draws[:, 1:3] * _TISSUE_GRID_PX, tf.int32) - size // 2
 
     calcified = _first_pixels(mask)
-    found = tf.shape(calcified)[0]
-    # With none found the gather below reads this stand-in, which `tf.where` then leaves out.
-    calcified = tf.concat([calcified, [[0, 0]]], 0)
-    picked = tf.gather(calcified, tf.cast(draws[:, 2] * tf.cast(found, tf.float32), tf.int32))
-    offset = tf.cast(tf.round((draws[:, 3:5] - 0.5) * (2 * _JITTER * size)), tf.int32)
-    around = picked + offset - size // 2
+    around = _pick(calcified, draws[:, 0])
+    around += tf.cast(tf.round((draws[:, 3:5] - 0.5) * (2 * _JITTER * size)), tf.int32) - size // 2
 
-    chosen = (draws[:, 5] < config.calcification_share) & (found > 0)
+    chosen = (draws[:, 5] < config.calcification_share) & (tf.shape(calcified)[0] > 0)
     return tf.clip_by_value(tf.where(chosen[:, None], around, anywhere), 0, room)
+
+
+def _pick(points: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+    """Picks points, int32 [found, 2], by draws in [0, 1); gives (0, 0) where there are none."""
+    found = tf.shape(points)[0]
+    points = tf.concat([points, [[0, 0]]], 0)
+    # A draw just below 1 times a large number can round up to it.
+    index = tf.minimum(tf.cast(draws * tf.cast(found, tf.float32), tf.int32), tf.maximum(found - 1, 0))
+    return tf.gather(points, index)
+
+
+def _tissue(image: tf.Tensor) -> tf.Tensor:
+    """Returns int32 [found, 2], the points of a grid that do not lie on air, or all where every one does.
+
+    Half or more of a mammogram is air, which stores 0 and teaches nothing.
+    """
+    grid = image[::_TISSUE_GRID_PX, ::_TISSUE_GRID_PX, 0]
+    wanted = (grid > 0) | (tf.reduce_max(grid) == 0)
+    return tf.cast(tf.where(wanted), tf.int32) * _TISSUE_GRID_PX
 
 
 def _first_pixels(mask: tf.Tensor) -> tf.Tensor:

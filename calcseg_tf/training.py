@@ -134,7 +134,8 @@ def train(
         board = keras.callbacks.TensorBoard(str(model_dir / "tensorboard"), write_graph=False)
         callbacks = [StopOnNan(model_dir), history, board, checkpoint]
         _fit(segmenter, config, manifest, first_epoch, callbacks)
-    save_weights(model_dir, segmenter)
+    # The plain network: a Segmenter's file would also hold the state of its metrics.
+    save_weights(model_dir, keras.Model(segmenter.inputs, segmenter.outputs))
     return info
 
 

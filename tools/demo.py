@@ -9,13 +9,12 @@ import subprocess
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
 from data_prep.command import DISCLAIMER
 from data_prep.mammogram import read_mammogram
 from data_prep.manifest import read_manifest
 from data_prep.png import encode_png
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # The goal of the demo: this share of the held-out patient's calcifications, at this many false alarms a mammogram.
 GOAL_SENSITIVITY, GOAL_FALSE_ALARMS = 0.80, "10"

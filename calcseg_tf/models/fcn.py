@@ -1,8 +1,10 @@
 """The paper's network: a slim fully convolutional network at full resolution (paper, section 3 and Fig. 2)."""
 
 import dataclasses
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from calcseg_tf.models.normalization import IntensityNormalization
 from data_prep.errors import InputError
@@ -45,6 +47,21 @@ class FcnConfig:
         return len(self.widths) * (max(self.kernel_sizes) // 2) + self.head_kernel_size // 2
 
 
+@keras.saving.register_keras_serializable(package="calcseg_tf")
+class ZeroMeanGlorot(keras.initializers.GlorotUniform):
+    """Glorot's uniform draw, less each kernel's mean: a first layer that sees contrast and no brightness.
+
+    Brightness varies over a mammogram by ten times the contrast of a calcification. With plain kernels it fills the
+    first layer's outputs, and hundreds of iterations pass before training has cancelled it (BUILD_NOTES.md,
+    "Decisions").
+    """
+
+    def __call__(self, shape: tf.TensorShape, dtype: tf.DType | None = None, **kwargs: Any) -> tf.Tensor:
+        """Draws a kernel [rows, columns, channels in, channels out] whose mean over rows and columns is 0."""
+        kernel = super().__call__(shape, dtype, **kwargs)
+        return kernel - tf.reduce_mean(kernel, axis=(0, 1), keepdims=True)
+
+
 def build_fcn(config: FcnConfig, synchronized_batch_norm: bool) -> keras.Model:
     """Builds the network.
 
@@ -59,9 +76,14 @@ def build_fcn(config: FcnConfig, synchronized_batch_norm: bool) -> keras.Model:
     image = keras.Input(shape=(None, None, 1), name="image")
     x = IntensityNormalization(name="normalization")(image)
     for number, width in enumerate(config.widths, start=1):
-        branch_width = width // len(config.kernel_sizes)
         branches = [
-            keras.layers.Conv2D(branch_width, size, padding="same", name=f"block{number}_conv{size}")(x)
+            keras.layers.Conv2D(
+                width // len(config.kernel_sizes),
+                size,
+                padding="same",
+                kernel_initializer=ZeroMeanGlorot() if number == 1 else "glorot_uniform",
+                name=f"block{number}_conv{size}",
+            )(x)
             for size in config.kernel_sizes
         ]
         x = keras.layers.Concatenate(name=f"block{number}_concat")(branches) if len(branches) > 1 else branches[0]
