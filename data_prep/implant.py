@@ -29,7 +29,7 @@ _PIXEL_SPACING_MM = flags.DEFINE_float(
 _ISOLATED = flags.DEFINE_integer("isolated_per_mammogram", 60, "Isolated calcifications a mammogram.")
 _CLUSTERS = flags.DEFINE_integer("clusters_per_mammogram", 6, "Clusters of 8 to 25 calcifications a mammogram.")
 _SNR_MIN = flags.DEFINE_float("snr_min", 5.0, "Signal-to-noise ratio of the faintest; 3 to 5 is barely visible.")
-_SNR_MAX = flags.DEFINE_float("snr_max", 20.0, "Signal-to-noise ratio of the most obvious.")
+_SNR_MAX = flags.DEFINE_float("snr_max", 30.0, "Signal-to-noise ratio of the most obvious.")
 _BLUR_MM = flags.DEFINE_float("blur_mm", 0.04, "Detector blur: standard deviation of a Gaussian point spread.")
 
 

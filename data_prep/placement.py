@@ -78,7 +78,7 @@ class ImplantConfig:
     isolated_per_mammogram: int = 60
     clusters_per_mammogram: int = 6
     snr_min: float = 5.0
-    snr_max: float = 20.0
+    snr_max: float = 30.0
     blur_mm: float = 0.04
 
     def __post_init__(self) -> None:
