@@ -96,7 +96,7 @@ class _Outcome:
 def implant_folder(
     background_dir: pathlib.Path, output_dir: pathlib.Path, config: ImplantConfig, workers: int = 1
 ) -> Summary:
-    """Implants every mammogram of a folder and writes a `folder` data set: DICOM and mask PNG of the same stem.
+    """Implants every mammogram of a folder and writes a `folder` data set: DICOM, mask PNG and PNG of what to ignore.
 
     Every file is written whole or not at all, `implant.json` last: where it is, all is. The bytes depend on the
     configuration and the mammograms alone, not on `workers`. A file that is no mammogram is passed over and reported.
@@ -226,14 +226,15 @@ def _implant_all(
 
 
 def _implant_one(task: _Task, folder: pathlib.Path, config: ImplantConfig) -> _Outcome:
-    """Implants one mammogram and writes its two files."""
+    """Implants one mammogram and writes its three files."""
     try:
         source = read_mammogram(task.path)
         implanted = implant_mammogram(source, config)
     except InputError as error:
         return _Outcome(task, reason=error.rule)
     write_dicom(folder / f"{task.stem}.dcm", implanted.pixels, source, task.names)
-    (folder / f"{task.stem}.png").write_bytes(encode_png(np.uint8(_MASK_VALUE) * implanted.mask.astype(np.uint8)))
+    for name, pixels in ((f"{task.stem}.png", implanted.mask), (f"{task.stem}_ignore.png", implanted.rim)):
+        (folder / name).write_bytes(encode_png(np.uint8(_MASK_VALUE) * pixels.astype(np.uint8)))
     return _Outcome(task, _rows(task, implanted), _entry(task, source, implanted))
 
 
@@ -300,7 +301,8 @@ def _write_summary(path: pathlib.Path, summary: Summary, done: Sequence[_Outcome
     counts["rejected"] = [{"source_sha256": file.sha256, "reason": file.reason} for file in summary.rejected]
     content = {
         "disclaimer": DISCLAIMER,
-        "note": "Real mammograms with artificial calcifications. What a background holds by nature is not in its mask.",
+        "note": "Real mammograms with artificial calcifications. What a background holds by nature is not in its mask. "
+        "Pixels that a calcification covers in part or lights through the blur are to be ignored (_ignore.png).",
         "settings": dataclasses.asdict(config),
         **counts,
         "files": [outcome.entry for outcome in done],

@@ -37,6 +37,7 @@ _CLUSTER_MIN = 5
 _CLUSTER_SPREAD_MM = (1.5, 8.0)
 _ISOLATION_MM = 3.0
 
+_RIM_SIGNAL = 0.1  # share of a calcification's peak from which a pixel is no clean background
 _GAP_PX = 2  # background between two masks, at least
 
 _HEADROOM = 0.95  # share of the peak that full scale must leave
@@ -142,6 +143,8 @@ class Implanted:
         pixels: uint16 [height, width]; the background's stored values plus the signals, rounded and clipped to full
             scale; untouched where no signal lies.
         mask: bool [height, width]; 8-connected components are the calcifications, one to one.
+        rim: bool [height, width]; pixels outside the mask that a calcification covers in part or lights through the
+            detector's blur, by a tenth of its peak or more. Neither calcification nor background: to be ignored.
         calcifications: Members of clusters first, cluster by cluster, then the isolated ones.
         clusters: Number of clusters.
         left_out: Calcifications and whole clusters asked for that found no site (a small breast, saturated tissue).
@@ -150,6 +153,7 @@ class Implanted:
 
     pixels: np.ndarray
     mask: np.ndarray
+    rim: np.ndarray
     calcifications: tuple[PlacedCalcification, ...]
     clusters: int
     left_out: int
@@ -174,9 +178,9 @@ def implant_mammogram(background: Mammogram, config: ImplantConfig) -> Implanted
     isolated = sum(canvas.add_isolated() for _ in range(config.isolated_per_mammogram))
     if not canvas.placed:
         raise InputError("no calcification could be placed: the breast is too small or at full scale")
-    pixels, mask = canvas.render()
+    pixels, mask, rim = canvas.render()
     left_out = config.clusters_per_mammogram - clusters + config.isolated_per_mammogram - isolated
-    return Implanted(pixels, mask, tuple(canvas.placed), clusters, left_out, spacing)
+    return Implanted(pixels, mask, rim, tuple(canvas.placed), clusters, left_out, spacing)
 
 
 def _digest(background: Mammogram) -> str:
@@ -237,16 +241,18 @@ class _Canvas:
             self._take_back(before)
         return False
 
-    def render(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the stored values with all signals, uint16 [height, width], and the mask, bool [height, width]."""
+    def render(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns the stored values with all signals, uint16 [height, width], and mask and rim, bool of that shape."""
         full_scale = self._background.full_scale
         added = np.zeros(self._intensity.shape, np.float32)
         mask = np.zeros(self._intensity.shape, bool)
+        lit = np.zeros(self._intensity.shape, bool)
         for placed in self.placed:
             added[placed.window] += np.float32(placed.contrast * full_scale) * placed.calcification.signal
             mask[placed.window] |= placed.calcification.mask
+            lit[placed.window] |= placed.calcification.signal >= _RIM_SIGNAL
         pixels = np.rint(np.minimum(self._background.pixels + added, full_scale)).astype(np.uint16)
-        return pixels, mask
+        return pixels, mask, lit & ~mask
 
     def _add_members(
         self, number: int, pattern: _Pattern, count: int, spread: float, snr: float, centre: tuple[float, float]

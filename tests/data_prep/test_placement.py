@@ -187,7 +187,7 @@ def test_a_flat_breast_gets_signals_of_at_least_some_stored_values():
         ("isolated_per_mammogram", -1, "--isolated_per_mammogram"),
         ("clusters_per_mammogram", -1, "--clusters_per_mammogram"),
         ("snr_min", 0.0, "--snr_min"),
-        ("snr_min", 30.0, "--snr_max"),
+        ("snr_min", 31.0, "--snr_max"),
         ("snr_max", math.inf, "--snr_max"),
         ("blur_mm", -0.1, "--blur_mm"),
     ],
