@@ -29,7 +29,8 @@ def main(saved_model: str, image: str, output: str) -> None:
 
     difference = float(np.abs(from_png - probability).max())
     assert probability.shape == from_png.shape == tuple(intensity.shape[1:3])
-    assert difference <= 0.5 / 65535 + 1e-7, difference
+    # Half a step of the 16-bit map, and the float32 rounding by which two runs of a network may differ.
+    assert difference <= 0.5 / 65535 + 1e-6, difference
     assert not any(name.split(".")[0] in ("calcseg_tf", "data_prep") for name in sys.modules)
     print(
         f"{probability.shape[0]} x {probability.shape[1]} px: serving_default {seconds:.1f} s, "
