@@ -3,14 +3,21 @@
 python -m data_prep.convert --dataset=folder --data_dir=DIR --output_dir=RECORDS
 """
 
+import difflib
 import os
 import pathlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from data_prep import command
+from data_prep.errors import InputError
 
-_DATASET = flags.DEFINE_string("dataset", "folder", "Name of the data set's reader.")
+if TYPE_CHECKING:
+    from data_prep.datasets import DataSet
+
+_DATASET = flags.DEFINE_string("dataset", "folder", "Kind of data set: folder.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder that holds the data set.", required=True)
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "New or empty folder for the records.", required=True)
 _SPLIT_BY = flags.DEFINE_enum(
@@ -39,7 +46,7 @@ def main() -> None:
     from data_prep.split import SplitBy
 
     config = pipeline.ConvertConfig(
-        data_set=_DATASET.value,
+        data_set=_data_set(),
         data_dir=pathlib.Path(_DATA_DIR.value),
         output_dir=pathlib.Path(_OUTPUT_DIR.value),
         split_by=SplitBy(_SPLIT_BY.value),
@@ -54,6 +61,19 @@ def main() -> None:
     plan = pipeline.make_plan(config)
     print(*plan_lines(plan), sep="\n", flush=True)
     print(*conversion_lines(pipeline.write_plan(plan)), sep="\n")
+
+
+def _data_set() -> "DataSet":
+    """Returns the data set that the flags name, with its options."""
+    from data_prep.datasets import Folder
+
+    makers: Mapping[str, Callable[[], DataSet]] = {"folder": Folder}
+    name = _DATASET.value
+    if name not in makers:
+        near = difflib.get_close_matches(name.lower(), makers, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise InputError(f"a data set is one of {', '.join(sorted(makers))}; found {name!r}{hint}", "--dataset")
+    return makers[name]()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from data_prep.atomic import write_text
 from data_prep.command import DISCLAIMER
-from data_prep.datasets import Case, reader_of
+from data_prep.datasets import Case, DataSet
 from data_prep.errors import InputError
 from data_prep.identity import Identity, read_or_make_salt
 from data_prep.mammogram import header_text, read_header, read_identifiers
@@ -48,7 +48,7 @@ _PATIENT, _STUDY = "patient:", "study:"  # in this order: the least name of a gr
 class ConvertConfig:
     """The settings of a conversion; named as the flags of `data_prep.convert`, which say what they mean."""
 
-    data_set: str
+    data_set: DataSet
     data_dir: pathlib.Path
     output_dir: pathlib.Path
     split_by: SplitBy = SplitBy.PATIENT
@@ -80,7 +80,8 @@ class ConvertConfig:
     def recorded(self) -> dict[str, object]:
         """Returns the flags that decide the result, for the manifest."""
         return {
-            "dataset": self.data_set,
+            "dataset": self.data_set.name,
+            **self.data_set.recorded(),
             "split_by": self.split_by.value,
             "train_fraction": self.train_fraction,
             "seed": self.seed,
@@ -129,9 +130,8 @@ def make_plan(config: ConvertConfig) -> Plan:
         InputError: No such data set or folder, nothing usable in it, nothing to split, an output folder that is taken;
             under `strict` any bad file.
     """
-    reader = reader_of(config.data_set)
     _require_free(config.output_dir)
-    listing = reader(config.data_dir)
+    listing = config.data_set.list_cases(config.data_dir)
     cases: list[Case] = []
     names: dict[str, list[str]] = {}
     rejected = list(listing.rejected)
@@ -176,7 +176,7 @@ def write_plan(plan: Plan) -> Conversion:
         manifest = summarise(
             config.output_dir,
             results,
-            data_set=config.data_set,
+            data_set=config.data_set.name,
             flags=config.recorded(),
             split_by=config.split_by,
             rejected=told,

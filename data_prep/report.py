@@ -14,7 +14,7 @@ def plan_lines(plan: Plan) -> list[str]:
     sides = ", ".join(f"{len(plan.sides[split])} {split}" for split in SPLITS)
     patients = len(set(plan.patients.values()) - {""})
     return [
-        f"Converting data set {config.data_set} in {config.data_dir} to {config.output_dir}",
+        f"Converting data set {config.data_set.name} in {config.data_dir} to {config.output_dir}",
         f"{len(plan.patients)} mammograms of {patients or 'unknown'} patients, {len(plan.rejected)} files rejected",
         f"{sides}, split by {config.split_by.value} with seed {config.seed}; workers: {config.workers}",
         *(["Names of images and patients are kept as they are (--public_ids)."] if config.public_ids else []),

@@ -2,12 +2,14 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
 
 from data_prep.annotation import Annotation
 from data_prep.mammogram import Laterality, View
 from data_prep.manifest import Rejection
 
-__all__ = ["Case", "Listing", "Overrides"]
+__all__ = ["Case", "DataSet", "Listing", "Overrides"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,3 +59,19 @@ class Listing:
 
     cases: tuple[Case, ...]
     rejected: tuple[Rejection, ...]
+
+
+class DataSet(Protocol):
+    """A kind of data set with its options; a frozen dataclass."""
+
+    name: ClassVar[str]  # as in --dataset and in the manifest
+
+    def list_cases(self, data_dir: pathlib.Path) -> Listing:
+        """Lists the images with their annotations, without opening an image.
+
+        Raises:
+            InputError: The folder or a table that every image needs is missing or breaks a rule.
+        """
+
+    def recorded(self) -> Mapping[str, object]:
+        """Returns the options that decide the result, for the manifest: flag -> value."""

@@ -16,6 +16,7 @@ import difflib
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 from data_prep.annotation import MaskImages
 from data_prep.datasets.case import Case, Listing, Overrides
@@ -24,7 +25,7 @@ from data_prep.errors import InputError
 from data_prep.mammogram import DICOM_SUFFIXES, is_dicom
 from data_prep.manifest import Rejection
 
-__all__ = ["list_cases"]
+__all__ = ["Folder"]
 
 _IMAGES, _MASKS = "images", "masks"
 _MASK, _IGNORE = "_mask", "_ignore"
@@ -40,12 +41,22 @@ class _Image:
     mask_stems: tuple[str, ...]
 
 
-def list_cases(data_dir: pathlib.Path) -> Listing:
-    """Lists the images of a folder with their masks, without opening an image.
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """The data set `folder`."""
 
-    Raises:
-        InputError: No such folder, or `cases.csv` breaks a rule.
-    """
+    name: ClassVar[str] = "folder"
+
+    def list_cases(self, data_dir: pathlib.Path) -> Listing:
+        """See `DataSet.list_cases`."""
+        return _list_cases(data_dir)
+
+    def recorded(self) -> Mapping[str, object]:
+        """See `DataSet.recorded`: it has no options."""
+        return {}
+
+
+def _list_cases(data_dir: pathlib.Path) -> Listing:
     if not data_dir.is_dir():
         raise InputError("no such folder", data_dir)
     if (data_dir / _IMAGES).is_dir() and (data_dir / _MASKS).is_dir():

@@ -12,6 +12,7 @@ from pydicom.data import get_testdata_file
 
 from data_prep import pipeline
 from data_prep.command import DISCLAIMER
+from data_prep.datasets import Folder
 from data_prep.errors import InputError
 from data_prep.manifest import read_manifest
 from data_prep.pipeline import ConvertConfig, make_plan, write_plan
@@ -31,7 +32,7 @@ def run_convert(*flags):
 
 
 def convert(data_dir, output_dir, **settings):
-    return write_plan(make_plan(ConvertConfig("folder", data_dir, output_dir, **settings)))
+    return write_plan(make_plan(ConvertConfig(Folder(), data_dir, output_dir, **settings)))
 
 
 def records(records_dir):
@@ -159,7 +160,7 @@ def test_no_patient_and_no_study_is_on_both_sides(tmp_path_factory, images, seed
             study_uid=fake_uid(study),
         )
         write_png(root / f"{number}.png", np.zeros((1, 1), np.uint8))
-    config = ConvertConfig("folder", root, root / "out", seed=seed, train_fraction=fraction)
+    config = ConvertConfig(Folder(), root, root / "out", seed=seed, train_fraction=fraction)
     try:
         plan = make_plan(config)
     except InputError as error:
@@ -181,9 +182,9 @@ def test_a_patient_named_in_cases_csv_outweighs_a_study_shared_by_all(tmp_path):
         write_png(tmp_path / f"{number}.png", fake_mask(number))
         rows.append(f"{number}.dcm,p{number}")
     with pytest.raises(InputError, match=r"at least 2 patients.*found 1 \(3 images\).*--split_by=image"):
-        make_plan(ConvertConfig("folder", tmp_path, tmp_path / "out"))
+        make_plan(ConvertConfig(Folder(), tmp_path, tmp_path / "out"))
     (tmp_path / "cases.csv").write_text("\n".join(rows))
-    plan = make_plan(ConvertConfig("folder", tmp_path, tmp_path / "out"))
+    plan = make_plan(ConvertConfig(Folder(), tmp_path, tmp_path / "out"))
     assert sorted(plan.patients.values()) == ["p0", "p1", "p2"]
 
 
@@ -367,6 +368,7 @@ def test_a_finished_folder_and_a_folder_of_other_files_are_refused(good, tmp_pat
 KILLED = """
 import os, pathlib, sys
 from data_prep import pipeline, shards
+from data_prep.datasets import Folder
 from data_prep.pipeline import ConvertConfig, make_plan, write_plan
 kill_at, made = int(sys.argv[3]), []
 make = shards.make_record
@@ -377,7 +379,7 @@ def make_or_die(job):
     return make(job)
 shards.make_record = make_or_die
 data, out = map(pathlib.Path, sys.argv[1:3])
-write_plan(make_plan(ConvertConfig("folder", data, out, examples_per_shard=2)))
+write_plan(make_plan(ConvertConfig(Folder(), data, out, examples_per_shard=2)))
 """
 
 
@@ -404,7 +406,7 @@ def test_an_interrupted_conversion_leaves_nothing(good, tmp_path, monkeypatch):
 
     monkeypatch.setattr(pipeline, "summarise", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write_plan(make_plan(ConvertConfig("folder", good, tmp_path / "out")))
+        write_plan(make_plan(ConvertConfig(Folder(), good, tmp_path / "out")))
     assert not (tmp_path / "out").exists()
 
 
@@ -414,10 +416,11 @@ import data_prep.png
 if __name__ == "__mp_main__":  # in a worker: the first mask ends it
     data_prep.png.decode_grey_png.__code__ = (lambda data, bits=None: __import__("os")._exit(9)).__code__
 from data_prep.command import run
+from data_prep.datasets import Folder
 from data_prep.pipeline import ConvertConfig, make_plan, write_plan
 if __name__ == "__main__":
     data, out = map(pathlib.Path, os.environ["DATA_AND_OUT"].split(":"))
-    run(lambda: write_plan(make_plan(ConvertConfig("folder", data, out, workers=2, examples_per_shard=2))) and None)
+    run(lambda: write_plan(make_plan(ConvertConfig(Folder(), data, out, workers=2, examples_per_shard=2))) and None)
 """
 
 

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from data_prep.datasets import READERS, Overrides, reader_of
-from data_prep.datasets.folder import list_cases
+from data_prep.datasets import Folder, Overrides
 from data_prep.errors import InputError
 from data_prep.mammogram import Laterality, View
 from tests.fakes.dicom import write_dicom
@@ -31,7 +30,7 @@ def pairs(listing, root):
 
 def test_images_and_masks_lie_side_by_side_at_any_depth(tmp_path):
     add(tmp_path, "a.dcm", "a.png", "sub/b.DCM", "sub/b_mask.png", "sub/b_ignore.png", "c.png", "c_mask.PNG")
-    listing = list_cases(tmp_path)
+    listing = Folder().list_cases(tmp_path)
     assert pairs(listing, tmp_path) == {
         "a.dcm": ("a.png", None),
         "c.png": ("c_mask.PNG", None),
@@ -43,7 +42,7 @@ def test_images_and_masks_lie_side_by_side_at_any_depth(tmp_path):
 
 def test_images_and_masks_lie_in_two_folders_of_the_same_structure(tmp_path):
     add(tmp_path, "images/a.dcm", "masks/a.png", "images/p/b.png", "masks/p/b.png", "masks/p/b_ignore.png")
-    listing = list_cases(tmp_path)
+    listing = Folder().list_cases(tmp_path)
     assert pairs(listing, tmp_path) == {
         "images/a.dcm": ("masks/a.png", None),
         "images/p/b.png": ("masks/p/b.png", "masks/p/b_ignore.png"),
@@ -53,15 +52,15 @@ def test_images_and_masks_lie_in_two_folders_of_the_same_structure(tmp_path):
 
 def test_a_dicom_file_needs_no_suffix(tmp_path):
     add(tmp_path, "IM0001", "IM0001.png", "1.2.840.33", "1.2.840.33.png")
-    assert set(pairs(list_cases(tmp_path), tmp_path)) == {"IM0001", "1.2.840.33"}
+    assert set(pairs(Folder().list_cases(tmp_path), tmp_path)) == {"IM0001", "1.2.840.33"}
 
 
 def test_other_files_are_passed_over(tmp_path):
     add(tmp_path, "a.dcm", "a.png", ".hidden.dcm", ".git/b.dcm", "DICOMDIR")
     for name in ("notes.txt", "table.csv", "x.json", "empty", "Thumbs.db"):
         (tmp_path / name).write_text("")
-    assert len(list_cases(tmp_path).cases) == 1
-    assert list_cases(tmp_path).rejected == ()
+    assert len(Folder().list_cases(tmp_path).cases) == 1
+    assert Folder().list_cases(tmp_path).rejected == ()
 
 
 def test_links_to_folders_are_followed_once(tmp_path):
@@ -70,7 +69,7 @@ def test_links_to_folders_are_followed_once(tmp_path):
     root = tmp_path / "root"
     root.mkdir()
     (root / "link").symlink_to(tmp_path / "data")
-    assert [case.file for case in list_cases(root).cases] == ["link/a.dcm"]
+    assert [case.file for case in Folder().list_cases(root).cases] == ["link/a.dcm"]
 
 
 @pytest.mark.parametrize(
@@ -91,14 +90,14 @@ def test_links_to_folders_are_followed_once(tmp_path):
 def test_what_has_no_partner_is_rejected_by_name(tmp_path, files, rejected):
     add(tmp_path, *(name for name in files if name.endswith("/")))
     add(tmp_path, *(name for name in files if not name.endswith("/")))
-    found = {bad.file: bad.reason for bad in list_cases(tmp_path).rejected}
+    found = {bad.file: bad.reason for bad in Folder().list_cases(tmp_path).rejected}
     assert found.keys() == rejected.keys()
     assert all(rule in found[name] for name, rule in rejected.items())
 
 
 def test_a_missing_folder_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
-        list_cases(tmp_path / "none")
+        Folder().list_cases(tmp_path / "none")
 
 
 def test_cases_csv_replaces_what_the_files_say(tmp_path):
@@ -109,7 +108,7 @@ def test_cases_csv_replaces_what_the_files_say(tmp_path):
         "\n"
         'a.dcm,,,,"0.07"\n'
     )  # fmt: skip
-    overrides = {case.file: case.overrides for case in list_cases(tmp_path).cases}
+    overrides = {case.file: case.overrides for case in Folder().list_cases(tmp_path).cases}
     assert overrides == {
         "sub/c.png": Overrides("p7", Laterality.LEFT, View.MLO, (0.05, 0.06)),
         "a.dcm": Overrides(None, None, None, (0.07, 0.07)),
@@ -119,7 +118,7 @@ def test_cases_csv_replaces_what_the_files_say(tmp_path):
 def test_cases_csv_may_leave_out_the_folder_of_images(tmp_path):
     add(tmp_path, "images/a.png", "masks/a.png")
     (tmp_path / "cases.csv").write_text("patient,file\np1,a.png\n")
-    assert list_cases(tmp_path).cases[0].overrides.patient == "p1"
+    assert Folder().list_cases(tmp_path).cases[0].overrides.patient == "p1"
 
 
 @pytest.mark.parametrize(
@@ -145,7 +144,7 @@ def test_a_bad_row_of_cases_csv_is_one_clear_line(tmp_path, text, rule):
     add(tmp_path, "a.dcm", "a.png")
     (tmp_path / "cases.csv").write_text(text)
     with pytest.raises(InputError) as caught:
-        list_cases(tmp_path)
+        Folder().list_cases(tmp_path)
     assert rule in str(caught.value)
     assert str(caught.value).startswith(str(tmp_path / "cases.csv"))
     assert "\n" not in str(caught.value)
@@ -155,19 +154,11 @@ def test_cases_csv_must_be_utf_8(tmp_path):
     add(tmp_path, "a.dcm", "a.png")
     (tmp_path / "cases.csv").write_bytes("file,patient\na.dcm,Müller\n".encode("latin-1"))
     with pytest.raises(InputError, match="UTF-8"):
-        list_cases(tmp_path)
-
-
-def test_an_unknown_data_set_is_told_with_its_near_match():
-    assert reader_of("folder") is READERS["folder"]
-    with pytest.raises(InputError, match="found 'foldr'; did you mean folder"):
-        reader_of("foldr")
-    with pytest.raises(InputError, match=r"one of folder.*found 'zzz'$"):
-        reader_of("zzz")
+        Folder().list_cases(tmp_path)
 
 
 def test_masks_found_by_name_alone_are_not_opened(tmp_path):
     (tmp_path / "a.dcm").write_bytes(b"")
     (tmp_path / "a.png").write_bytes(b"")
-    assert len(list_cases(tmp_path).cases) == 1
-    assert np.size(list_cases(tmp_path).rejected) == 0
+    assert len(Folder().list_cases(tmp_path).cases) == 1
+    assert np.size(Folder().list_cases(tmp_path).rejected) == 0
