@@ -13,16 +13,16 @@ none. `cases.csv` (`cases_csv.py`) says what the files do not. Everything else i
 import collections
 import dataclasses
 import difflib
-import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
 from data_prep.annotation import MaskImages
 from data_prep.datasets.case import Case, Listing, Overrides
 from data_prep.datasets.cases_csv import CASES_CSV, read_cases_csv
+from data_prep.datasets.files import may_be_dicom, walk_files
 from data_prep.errors import InputError
-from data_prep.mammogram import DICOM_SUFFIXES, is_dicom
+from data_prep.mammogram import DICOM_SUFFIXES
 from data_prep.manifest import Rejection
 
 __all__ = ["Folder"]
@@ -83,19 +83,19 @@ def _list_cases(data_dir: pathlib.Path) -> Listing:
 def _separate(data_dir: pathlib.Path) -> tuple[list[_Image], dict[_Place, pathlib.Path]]:
     root = data_dir / _IMAGES
     images = []
-    for path in _walk(root):
-        if _is_png(path) or _may_be_dicom(path):
+    for path in walk_files(root):
+        if _is_png(path) or may_be_dicom(path):
             folder, stem = _place(path, root)
             images.append(_Image((folder, stem), path, (stem, stem + _MASK)))
-    return images, {_place(path, data_dir / _MASKS): path for path in _walk(data_dir / _MASKS) if _is_png(path)}
+    return images, {_place(path, data_dir / _MASKS): path for path in walk_files(data_dir / _MASKS) if _is_png(path)}
 
 
 def _together(data_dir: pathlib.Path) -> tuple[list[_Image], dict[_Place, pathlib.Path]]:
-    paths = list(_walk(data_dir))
+    paths = list(walk_files(data_dir))
     pngs = {_place(path, data_dir): path for path in paths if _is_png(path)}
     images = []
     for path in paths:
-        if not _is_png(path) and _may_be_dicom(path):
+        if not _is_png(path) and may_be_dicom(path):
             folder, stem = _place(path, data_dir)
             images.append(_Image((folder, stem), path, (stem, stem + _MASK)))
     masks_of_dicoms = {image.place for image in images}
@@ -148,32 +148,8 @@ def _overrides(data_dir: pathlib.Path, files: set[str]) -> dict[str, Overrides]:
     return table
 
 
-def _walk(root: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields every visible file in order of path; follows links to folders, each folder once."""
-    seen = set()
-    for folder, folders, names in os.walk(root, followlinks=True):
-        if (real := os.path.realpath(folder)) in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield pathlib.Path(folder, name)
-
-
 def _is_png(path: pathlib.Path) -> bool:
     return path.suffix.lower() == ".png"
-
-
-def _may_be_dicom(path: pathlib.Path) -> bool:
-    """Tells by suffix or content; a file that cannot be opened counts where its name says nothing else."""
-    if path.name.upper() == "DICOMDIR":
-        return False
-    try:
-        return is_dicom(path)
-    except OSError:
-        return not path.suffix
 
 
 def _place(path: pathlib.Path, root: pathlib.Path) -> _Place:
