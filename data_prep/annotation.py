@@ -34,6 +34,15 @@ class Annotation(Protocol):
             InputError: As `check`, and where the pixels turn out damaged.
         """
 
+    def warnings(self, size: tuple[int, int]) -> tuple[str, ...]:
+        """Returns what a person should know of an annotation that is used all the same, such as points left out.
+
+        Each is one line, in order, without names of patients: it goes into the manifest.
+
+        Raises:
+            InputError: As `check`.
+        """
+
 
 @dataclasses.dataclass(frozen=True)
 class MaskImages:
@@ -61,6 +70,10 @@ class MaskImages:
             mask[_drawn(self.ignore, size)] = IGNORE
         mask[_drawn(self.calcifications, size)] = CALCIFICATION
         return mask
+
+    def warnings(self, size: tuple[int, int]) -> tuple[str, ...]:
+        """See `Annotation.warnings`: an image of the right size is taken as it is."""
+        return ()
 
 
 def count_calcifications(mask: np.ndarray) -> int:
