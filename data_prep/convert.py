@@ -17,7 +17,7 @@ from data_prep.errors import InputError
 if TYPE_CHECKING:
     from data_prep.datasets import DataSet
 
-_DATASET = flags.DEFINE_string("dataset", "folder", "Kind of data set: folder.")
+_DATASET = flags.DEFINE_string("dataset", "folder", "Kind of data set: cbis_ddsm or folder.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder that holds the data set.", required=True)
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "New or empty folder for the records.", required=True)
 _SPLIT_BY = flags.DEFINE_enum(
@@ -37,6 +37,15 @@ _PUBLIC_IDS = flags.DEFINE_bool(
 _SALT_FILE = flags.DEFINE_string(
     "salt_file", None, "Key of the hashes, made on first use; by default OUTPUT_DIR.salt. Keep it from the records."
 )
+_CBIS_REGIONS = flags.DEFINE_enum(
+    "cbis_regions",
+    "ignore",
+    ["ignore", "calcification"],
+    "What the outlined regions of CBIS-DDSM are: they hold calcifications, but also what lies between them.",
+)
+
+# The flags of one data set alone.
+_OPTIONS = {"cbis_ddsm": (_CBIS_REGIONS,)}
 
 
 def main() -> None:
@@ -65,14 +74,21 @@ def main() -> None:
 
 def _data_set() -> "DataSet":
     """Returns the data set that the flags name, with its options."""
-    from data_prep.datasets import Folder
+    from data_prep.datasets import CbisDdsm, Folder, Regions
 
-    makers: Mapping[str, Callable[[], DataSet]] = {"folder": Folder}
+    makers: Mapping[str, Callable[[], DataSet]] = {
+        "cbis_ddsm": lambda: CbisDdsm(Regions(_CBIS_REGIONS.value)),
+        "folder": Folder,
+    }
     name = _DATASET.value
     if name not in makers:
         near = difflib.get_close_matches(name.lower(), makers, n=1, cutoff=0.5)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise InputError(f"a data set is one of {', '.join(sorted(makers))}; found {name!r}{hint}", "--dataset")
+    for other, options in _OPTIONS.items():
+        for option in options:
+            if option.present and other != name:
+                raise InputError(f"belongs to --dataset={other}; found --dataset={name}", f"--{option.name}")
     return makers[name]()
 
 

@@ -1,0 +1,79 @@
+"""DICOM files by their series, whatever they are called and wherever they lie."""
+
+import dataclasses
+import pathlib
+import warnings
+from collections.abc import Collection, Sequence
+
+import pydicom
+from tqdm import tqdm
+
+from data_prep.datasets.files import may_be_dicom
+from data_prep.errors import InputError
+from data_prep.manifest import Rejection
+
+__all__ = ["SeriesFile", "SeriesIndex", "index_series"]
+
+_TAGS = ("SeriesInstanceUID", "SOPInstanceUID", "Rows", "Columns")
+
+
+@dataclasses.dataclass(frozen=True)
+class SeriesFile:
+    """One image of a series.
+
+    Attributes:
+        path: The file.
+        size: (Rows, Columns), (0028,0010) and (0028,0011), as the header says.
+    """
+
+    path: pathlib.Path
+    size: tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class SeriesIndex:
+    """What a folder holds of the series asked for.
+
+    Attributes:
+        files: Series Instance UID (0020,000E) -> its images in order of path; absent where there is none.
+        rejected: DICOM files whose header cannot be read, so that nobody knows their series.
+    """
+
+    files: dict[str, tuple[SeriesFile, ...]]
+    rejected: tuple[Rejection, ...]
+
+
+def index_series(paths: Sequence[pathlib.Path], data_dir: pathlib.Path, wanted: Collection[str]) -> SeriesIndex:
+    """Reads the header of every DICOM file among `paths` once and keeps the images of the series wanted.
+
+    Files with the same SOP Instance UID (0008,0018) are copies of one image, as where a download was unpacked twice:
+    the first in order of path stands for all.
+    """
+    files: dict[str, dict[str, SeriesFile]] = {}
+    rejected = []
+    for path in tqdm(paths, desc="series", unit="file", delay=2.0):
+        if not may_be_dicom(path):
+            continue
+        try:
+            series, instance, size = _header(path)
+        except InputError as error:
+            rejected.append(Rejection(path.relative_to(data_dir).as_posix(), error.rule))
+            continue
+        if series in wanted:
+            files.setdefault(series, {}).setdefault(instance or str(path), SeriesFile(path, size))
+    return SeriesIndex({series: tuple(images.values()) for series, images in files.items()}, tuple(rejected))
+
+
+def _header(path: pathlib.Path) -> tuple[str, str, tuple[int, int]]:
+    """Returns Series Instance UID, SOP Instance UID and size."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about values of other attributes, which nobody looks at here
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+            size = int(header.get("Rows", 0)), int(header.get("Columns", 0))
+            return str(header.get("SeriesInstanceUID", "")), str(header.get("SOPInstanceUID", "")), size
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror or 'truncated'})", path) from None
+    except Exception as error:
+        # pydicom raises whatever a damaged file leads to; its text may quote the file, so only the kind is told.
+        raise InputError(f"not a readable DICOM file: damaged or truncated ({type(error).__name__})", path) from None
