@@ -17,7 +17,7 @@ from data_prep.errors import InputError
 if TYPE_CHECKING:
     from data_prep.datasets import DataSet
 
-_DATASET = flags.DEFINE_string("dataset", "folder", "Kind of data set: cbis_ddsm or folder.")
+_DATASET = flags.DEFINE_string("dataset", "folder", "Kind of data set: cbis_ddsm, folder or inbreast.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder that holds the data set.", required=True)
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "New or empty folder for the records.", required=True)
 _SPLIT_BY = flags.DEFINE_enum(
@@ -43,9 +43,34 @@ _CBIS_REGIONS = flags.DEFINE_enum(
     ["ignore", "calcification"],
     "What the outlined regions of CBIS-DDSM are: they hold calcifications, but also what lies between them.",
 )
+_INBREAST_CALCIFICATION_NAMES = flags.DEFINE_list(
+    "inbreast_calcification_names", ["Calcification"], "Names of the regions of INbreast that are calcifications."
+)
+_INBREAST_IGNORE_NAMES = flags.DEFINE_list(
+    "inbreast_ignore_names",
+    ["Calcifications", "Cluster"],
+    "Names of the regions of INbreast to ignore but for calcifications drawn within; all other regions are background.",
+)
+_INBREAST_POINT_RADIUS_PX = flags.DEFINE_float(
+    "inbreast_point_radius_px", 0.0, "Radius that a calcification marked by a point is drawn with; 0 is one pixel."
+)
+_INBREAST_SUBSET = flags.DEFINE_enum(
+    "inbreast_subset",
+    "all",
+    ["all", "outlined"],
+    "All images, or those with at least one calcification that is outlined, not marked by a point alone.",
+)
 
 # The flags of one data set alone.
-_OPTIONS = {"cbis_ddsm": (_CBIS_REGIONS,)}
+_OPTIONS = {
+    "cbis_ddsm": (_CBIS_REGIONS,),
+    "inbreast": (
+        _INBREAST_CALCIFICATION_NAMES,
+        _INBREAST_IGNORE_NAMES,
+        _INBREAST_POINT_RADIUS_PX,
+        _INBREAST_SUBSET,
+    ),
+}
 
 
 def main() -> None:
@@ -79,6 +104,7 @@ def _data_set() -> "DataSet":
     makers: Mapping[str, Callable[[], DataSet]] = {
         "cbis_ddsm": lambda: CbisDdsm(Regions(_CBIS_REGIONS.value)),
         "folder": Folder,
+        "inbreast": _inbreast,
     }
     name = _DATASET.value
     if name not in makers:
@@ -90,6 +116,17 @@ def _data_set() -> "DataSet":
             if option.present and other != name:
                 raise InputError(f"belongs to --dataset={other}; found --dataset={name}", f"--{option.name}")
     return makers[name]()
+
+
+def _inbreast() -> "DataSet":
+    from data_prep.datasets import InBreast, RoiRules, Subset
+
+    rules = RoiRules(
+        tuple(_INBREAST_CALCIFICATION_NAMES.value),
+        tuple(_INBREAST_IGNORE_NAMES.value),
+        _INBREAST_POINT_RADIUS_PX.value,
+    )
+    return InBreast(rules, Subset(_INBREAST_SUBSET.value))
 
 
 if __name__ == "__main__":

@@ -3,5 +3,18 @@
 from data_prep.datasets.case import Case, DataSet, Listing, Overrides
 from data_prep.datasets.cbis_ddsm import CbisDdsm, Regions
 from data_prep.datasets.folder import Folder
+from data_prep.datasets.inbreast import InBreast, Subset
+from data_prep.datasets.inbreast_rois import RoiRules
 
-__all__ = ["Case", "CbisDdsm", "DataSet", "Folder", "Listing", "Overrides", "Regions"]
+__all__ = [
+    "Case",
+    "CbisDdsm",
+    "DataSet",
+    "Folder",
+    "InBreast",
+    "Listing",
+    "Overrides",
+    "Regions",
+    "RoiRules",
+    "Subset",
+]
