@@ -119,6 +119,8 @@ class Mammogram:
             public.
         study_uid: Study Instance UID (0020,000D), or "". Never leaves `data_prep`.
         source_sha256: Hex digest of the file.
+        warnings: What a person should know before relying on this image, such as lossy compression or an implant; each
+            a short line without patient data.
     """
 
     pixels: np.ndarray
@@ -130,6 +132,7 @@ class Mammogram:
     patient_id: str = ""
     study_uid: str = ""
     source_sha256: str = ""
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.pixels.ndim != 2 or self.pixels.dtype != np.uint16 or self.pixels.size == 0:
