@@ -96,7 +96,7 @@ class CbisDdsm:
         located = images.keys() | names.keys()
         rejected.extend(Rejection(bad.place, bad.rule) for bad in tables.bad if not bad.names & located)
         for rows in images.values():
-            file = _file(rows, index, data_dir)
+            file = _file(rows, names, index, data_dir)
             try:
                 _check_rows(rows, names, tables.bad)
                 cases.append(self._case(rows, file, index))
@@ -132,10 +132,13 @@ class CbisDdsm:
         )
 
 
-def _file(rows: Sequence[Row], index: SeriesIndex, data_dir: pathlib.Path) -> str:
-    """Returns how the image is told to the user: by its file, or where it has none by its first row."""
-    images = index.files.get(rows[0].image_series, ())
-    return images[0].path.relative_to(data_dir).as_posix() if images else rows[0].place
+def _file(rows: Sequence[Row], names: Mapping[str, set[str]], index: SeriesIndex, data_dir: pathlib.Path) -> str:
+    """Returns how the image is told to the user: by its file, or by its first row where that is not to be told."""
+    series = rows[0].image_series
+    files = index.files.get(series, ())
+    if not files or names[series] != {rows[0].image} or any(row.image_series != series for row in rows):
+        return rows[0].place
+    return files[0].path.relative_to(data_dir).as_posix()
 
 
 def _check_rows(rows: Sequence[Row], names: Mapping[str, set[str]], bad: Sequence[BadRow]) -> None:

@@ -70,10 +70,14 @@ def _header(path: pathlib.Path) -> tuple[str, str, tuple[int, int]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about values of other attributes, which nobody looks at here
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+            series, instance = str(header.get("SeriesInstanceUID", "")), str(header.get("SOPInstanceUID", ""))
             size = int(header.get("Rows", 0)), int(header.get("Columns", 0))
-            return str(header.get("SeriesInstanceUID", "")), str(header.get("SOPInstanceUID", "")), size
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or 'truncated'})", path) from None
     except Exception as error:
         # pydicom raises whatever a damaged file leads to; its text may quote the file, so only the kind is told.
         raise InputError(f"not a readable DICOM file: damaged or truncated ({type(error).__name__})", path) from None
+    if not series:
+        # Type 1 in every composite object (PS3.3 C.7.3.1): the file is cut short.
+        raise InputError("a DICOM file needs SeriesInstanceUID (0020,000E); found none", path)
+    return series, instance, size
