@@ -12,7 +12,6 @@ import numpy as np
 
 __all__ = ["count_outside", "draw_roi", "drawing_steps"]
 
-_SAMPLES_PER_PX = 4  # along an outline that must not fall apart
 _STEPS_PER_ROW = 200  # what a row of pixels takes, in corners looked at
 
 
@@ -100,10 +99,16 @@ def _inside(points: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nda
 
 def _add_outline(region: np.ndarray, points: np.ndarray) -> None:
     """Adds the pixels of bool [height, width] that the closed outline passes."""
-    # Held just outside the frame, so that a far point costs no more than a near one.
-    corners = np.clip(points, -1, np.add(region.shape, 1))
-    for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        samples = math.ceil(_SAMPLES_PER_PX * np.abs(end - start).max()) + 1
-        rows, columns = np.floor(np.linspace(start, end, samples)).astype(int).T
-        seen = (rows >= 0) & (rows < region.shape[0]) & (columns >= 0) & (columns < region.shape[1])
-        region[rows[seen], columns[seen]] = True
+    for start, end in zip(points, np.roll(points, -1, axis=0), strict=True):
+        # Between the lines of the grid that an edge crosses within the frame it stays in one pixel.
+        crossings = [np.array([0.0, 1.0])]
+        for axis, size in enumerate(region.shape):
+            low, high = np.clip(np.sort((start[axis], end[axis])), 0, size)
+            if low < high:
+                lines = np.arange(math.ceil(low), math.floor(high) + 1)
+                crossings.append((lines - start[axis]) / (end[axis] - start[axis]))
+        shares = np.unique(np.concatenate(crossings))
+        middles = (shares[:-1] + shares[1:]) / 2
+        pixels = np.floor(start + middles[:, None] * (end - start)).astype(int)
+        rows, columns = pixels[((pixels >= 0) & (pixels < region.shape)).all(axis=1)].T
+        region[rows, columns] = True
