@@ -1,0 +1,537 @@
+import pickle
+import plistlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_prep.datasets import InBreast, Overrides, RoiRules, Subset
+from data_prep.datasets.inbreast_rois import PlistRois
+from data_prep.errors import InputError
+from data_prep.mammogram import Laterality, View
+from data_prep.manifest import read_manifest
+from data_prep.schema import from_example
+from data_prep.shards import read_shard
+from data_prep.verification import verify_records
+from tests.fakes.commands import assert_one_line_error, run_module
+from tests.fakes.inbreast import HEADER, FakeImage, plist_bytes, roi, write_inbreast, write_table
+
+SIZE = (6, 8)
+SQUARE = ((2, 1), (5, 1), (5, 4), (2, 4))  # (x, y): columns 2 to 4 of rows 1 to 3
+NOTHING = ["........"] * 6
+
+
+def annotation(path, *rois, rules=None, **changes):
+    path.write_bytes(plist_bytes(rois, **changes))
+    return PlistRois(path, rules or RoiRules())
+
+
+def drawn(rois, size=SIZE):
+    shown = {0: ".", 1: "#", 255: "~"}
+    return ["".join(shown[pixel] for pixel in row) for row in rois.mask(size).tolist()]
+
+
+@pytest.fixture
+def xml(tmp_path):
+    return tmp_path / "20586908.xml"
+
+
+# What is drawn.
+
+
+def test_points_are_pixels_and_outlines_are_filled(xml):
+    rois = annotation(
+        xml,
+        roi("Calcification", (0.9, 0.2)),
+        roi("Calcification", (7.5, 0.5), (7.5, 2.5)),
+        roi("Calcification", *SQUARE),
+        roi("Calcification", (0.1, 5.1), (0.3, 5.1), (0.1, 5.3)),
+    )
+    assert drawn(rois) == [
+        "#......#",
+        "..###...",
+        "..###..#",
+        "..###...",
+        "........",
+        "#.......",
+    ]
+    assert rois.warnings(SIZE) == ()
+
+
+def test_a_radius_widens_points_alone(xml):
+    rules = RoiRules(point_radius_px=1.0)
+    rois = annotation(xml, roi("Calcification", (6.5, 4.5)), roi("Calcification", *SQUARE), rules=rules)
+    assert drawn(rois) == [
+        "........",
+        "..###...",
+        "..###...",
+        "..###.#.",
+        ".....###",
+        "......#.",
+    ]
+
+
+@pytest.mark.parametrize("name", ["Cluster", "Calcifications", "CLUSTER", " calcifications "])
+def test_outlines_of_many_are_ignored_but_for_calcifications_within(xml, name):
+    # The calcification comes first in the file and stays on top.
+    rois = annotation(xml, roi("calcification", (3.5, 2.5)), roi(name, *SQUARE), roi("CALCIFICATION", (0, 0)))
+    assert drawn(rois) == ["#.......", "..~~~...", "..~#~...", "..~~~...", *NOTHING[4:]]
+    assert rois.warnings(SIZE) == ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Mass", "mass", "Spiculated Region", "Espiculated Region", "Distortion", "Asymmetry", "Assymetry", "Asimmetry",
+     "Unnamed", "", "Point 1", "Point 3"],
+)  # fmt: skip
+def test_other_names_of_the_release_are_background_without_a_word(xml, name):
+    rois = annotation(xml, roi(name, *SQUARE), roi(name, (0, 0)))
+    assert drawn(rois) == NOTHING
+    assert rois.warnings(SIZE) == ()
+
+
+def test_unknown_names_are_left_out_and_reported(xml):
+    odd = [roi(f"odd\n{letter * 40}", (0, 0)) for letter in "abcdef"]
+    rois = annotation(xml, roi("Calcifiction", *SQUARE), roi("Calcifiction", (0, 0)), *odd)
+    assert drawn(rois) == NOTHING
+    (warning,) = rois.warnings(SIZE)
+    shown = ", ".join(f"'odd{letter * 21}' (1)" for letter in "abcd")
+    assert warning == f"ROIs of an unknown name are left out: 'Calcifiction' (2), {shown}, and 2 other names"
+
+
+def test_names_decide_as_told(xml):
+    rules = RoiRules(("Calcification", "point 1"), ("Mass",))
+    rois = annotation(
+        xml,
+        roi("Point 1", (0, 0)),
+        roi("Mass", *SQUARE),
+        roi("Cluster", (7, 0)),
+        roi("Calcification", (7, 5)),
+        rules=rules,
+    )
+    assert drawn(rois) == ["#.......", "..~~~...", "..~~~...", "..~~~...", "........", ".......#"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"calcification_names": ("Calcificaton",)}, ["--inbreast_calcification_names", "did you mean calcification?"]),
+        ({"ignore_names": ("zzz",)}, ["--inbreast_ignore_names", "'zzz'", "point 1"]),
+        ({"calcification_names": ()}, ["--inbreast_calcification_names", "at least one"]),
+        ({"calcification_names": ("CLUSTER",)}, ["--inbreast_ignore_names", "'cluster'"]),
+        ({"point_radius_px": -1.0}, ["--inbreast_point_radius_px", "-1.0"]),
+        ({"point_radius_px": 51.0}, ["--inbreast_point_radius_px", "51.0"]),
+        ({"point_radius_px": float("nan")}, ["--inbreast_point_radius_px", "nan"]),
+    ],
+)
+def test_rules_that_make_no_sense_are_refused(settings, words):
+    with pytest.raises(InputError) as caught:
+        RoiRules(**settings)
+    assert all(word in str(caught.value) for word in words)
+
+
+# What does not fit is told.
+
+
+def test_points_outside_are_left_out_or_cut_and_counted(xml):
+    rois = annotation(
+        xml,
+        roi("Calcification", (8.0, 0.5)),
+        roi("Calcification", (-0.5, 3.0), (1.5, 3.5)),
+        roi("Calcification", (6, -2), (10, -2), (10, 2), (6, 2)),
+        roi("Mass", (99, 99)),
+    )
+    assert drawn(rois) == ["......##", "......##", "........", ".#......", *NOTHING[4:]]
+    assert rois.warnings(SIZE) == ("points outside the frame, spots left out and outlines cut: 5",)
+
+
+def test_a_region_without_points_is_left_out_and_counted(xml):
+    no_list = roi("Calcification", Point_px=None)
+    rois = annotation(xml, roi("Calcification"), no_list, roi("Cluster"), roi("Mass"), roi("Calcification", (1, 1)))
+    assert drawn(rois) == [NOTHING[0], ".#......", *NOTHING[2:]]
+    assert rois.warnings(SIZE) == ("ROIs without a point are left out: 3",)
+
+
+def test_the_list_of_points_wins_over_their_number(xml):
+    rois = annotation(
+        xml,
+        roi("Calcification", *SQUARE, NumberOfPoints=1),
+        roi("Calcification", (0, 0), NumberOfPoints=None),
+        roi("Mass", (0, 0), NumberOfPoints=9),
+    )
+    assert drawn(rois) == ["#.......", "..###...", "..###...", "..###...", *NOTHING[4:]]
+    assert rois.warnings(SIZE) == ("NumberOfPoints differs from the points of a ROI, which are taken: 2",)
+
+
+@pytest.mark.parametrize(("stated", "told"), [(5, "5"), ("two", "no whole number"), (None, "no whole number")])
+def test_the_list_of_rois_wins_over_their_number(xml, stated, told):
+    rois = annotation(xml, roi("Calcification", (0, 0)), NumberOfROIs=stated)
+    assert drawn(rois)[0] == "#......."
+    assert rois.warnings(SIZE) == (f"NumberOfROIs is {told}, found 1: the list is taken",)
+
+
+def test_the_first_of_several_images_counts(xml):
+    images = [{"NumberOfROIs": 1, "ROIs": [roi("Calcification", (column, 0))]} for column in range(3)]
+    xml.write_bytes(plistlib.dumps({"Images": images}))
+    assert drawn(PlistRois(xml))[0] == "#......."
+    assert PlistRois(xml).warnings(SIZE) == ("the first of 3 Images is taken",)
+
+
+@pytest.mark.parametrize("images", [[], [{"NumberOfROIs": 0, "ROIs": []}]])
+def test_an_annotation_may_hold_nothing(xml, images):
+    xml.write_bytes(plistlib.dumps({"Images": images}))
+    assert drawn(PlistRois(xml)) == NOTHING
+    assert PlistRois(xml).warnings(SIZE) == ()
+
+
+def test_an_image_without_annotation_is_background():
+    rois = PlistRois(None, notes=("a note",))
+    rois.check(SIZE)
+    assert drawn(rois) == NOTHING
+    assert rois.warnings(SIZE) == ("a note",)
+
+
+@pytest.mark.parametrize(
+    ("rois", "outlined"),
+    [
+        ([roi("Calcification", *SQUARE)], True),
+        ([roi("Calcification", (0, 0)), roi("calcification", *SQUARE[:3])], True),
+        ([roi("Calcification", (0, 0)), roi("Calcification", (0, 0), (1, 1)), roi("Cluster", *SQUARE)], False),
+        ([roi("Mass", *SQUARE)], False),
+    ],
+)
+def test_an_outlined_calcification_has_three_points(xml, rois, outlined):
+    assert annotation(xml, *rois).has_outlined_calcification() is outlined
+
+
+# Bad input.
+
+LAUGHS = b"""<?xml version="1.0"?><!DOCTYPE plist [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">]>
+<plist version="1.0"><dict><key>Images</key><string>&b;</string></dict></plist>"""
+
+WHOLE = plist_bytes([roi("Calcification", *SQUARE)])
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "not a whole XML property list"),
+        (WHOLE[: len(WHOLE) // 2], "not a whole XML property list (ExpatError)"),
+        (b"<html><body>404</body></html>", "must hold Images"),
+        (LAUGHS, "not a whole XML property list (InvalidFileException)"),
+        (plistlib.dumps({"Images": []}, fmt=plistlib.FMT_BINARY), "not a whole XML property list"),
+        (WHOLE.replace(b"Calcification", b"Calcifica\xe7\xe3o"), "not a whole XML property list"),
+        (b" " * 16_000_001, "at most 16000000 bytes"),
+        (plistlib.dumps(["Images"]), "must hold Images"),
+        (plistlib.dumps({"images": []}), "must hold Images"),
+        (plistlib.dumps({"Images": {"ROIs": []}}), "must hold Images"),
+        (plistlib.dumps({"Images": [[]]}), "must hold Images"),
+        (plistlib.dumps({"Images": [{}]}), "must hold ROIs"),
+        (plist_bytes([], ROIs={}), "must hold ROIs"),
+        (plist_bytes([], ROIs=["Calcification"]), "must hold ROIs"),
+        (plist_bytes([roi("Calcification", Name=None)]), "must have a Name"),
+        (plist_bytes([roi("Calcification", Name=7)]), "must have a Name"),
+        (plist_bytes([roi("Mass"), roi("Calcification", (0, 0), Point_px=None)]), "ROI 2 must hold Point_px, a list"),
+        (plist_bytes([roi("Cluster", Point_px="(0, 0)")]), "ROI 1 must hold Point_px, a list; found a str"),
+        *(
+            (plist_bytes([roi("Mass"), roi("Calcification", Point_px=["(1, 1)", point])]), "found another in ROI 2")
+            for point in (
+                "", "(1, )", "(1)", "(1, 2, 3)", "1, 2", "(a, b)", "(nan, 1)", "(1, nan)", "(inf, 0)", "(0, -inf)",
+                "(1e300, 0)", "(0, 65536)", "(-65536, 0)", "(" + "1" * 10_000 + ", 1)", 7, ["(1, 1)"], b"(1, 1)",
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_damaged_annotations_are_refused_in_one_line(xml, data, words):
+    xml.write_bytes(data)
+    for call in (PlistRois(xml).check, PlistRois(xml).mask, PlistRois(xml).warnings):
+        with pytest.raises(InputError) as caught:
+            call(SIZE)
+        assert words in caught.value.rule
+        assert caught.value.where == str(xml)
+        assert len(caught.value.rule.splitlines()) == 1
+        assert len(caught.value.rule) < 160
+    assert pickle.loads(pickle.dumps(caught.value)).rule == caught.value.rule
+
+
+def test_regions_that_are_not_drawn_need_no_points(xml):
+    rois = annotation(xml, roi("Mass", Point_px=["(nan, nan)"]), roi("Odd", Point_px=7), roi("Calcification", (0, 0)))
+    assert drawn(rois)[0] == "#......."
+
+
+def test_outlines_that_would_take_minutes_are_refused(xml):
+    corners = [f"({65_000 * (index % 2)}, {index % 4_000})" for index in range(30_000)]
+    rois = annotation(xml, roi("Cluster", Point_px=corners))
+    with pytest.raises(InputError, match="at most 100000000 steps to draw"):
+        rois.check((4084, 3328))
+
+
+def test_an_annotation_that_is_gone_is_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"none\.xml: cannot be read \(No such file"):
+        PlistRois(tmp_path / "none.xml").check(SIZE)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_any_mutation_is_read_or_refused(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "mutated.xml"
+    content = bytearray(WHOLE)
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(content) - 1))
+        end = start + data.draw(st.integers(0, 30))
+        content[start:end] = data.draw(st.binary(max_size=8) | st.sampled_from([b"9" * 20, b"-", b"e", b"nan", b"<"]))
+    path.write_bytes(content)
+    error = None
+    try:
+        mask = PlistRois(path).mask(SIZE)
+        warnings = PlistRois(path).warnings(SIZE)
+    except InputError as refused:
+        error = refused
+    if error is None:
+        assert set(np.unique(mask)) <= {0, 1, 255}
+        assert all(len(warning.splitlines()) == 1 for warning in warnings)
+    else:
+        assert error.where == str(path)
+        assert len(error.rule.splitlines()) == 1
+
+
+# The tree.
+
+HEX = "6c613a14b80a8591", "036aff49b8ac84f0", "fe7d005dcbbfb46d"
+IMAGES = (
+    FakeImage("20586908", HEX[0], "R", "CC", (roi("Calcification", *SQUARE), roi("Mass", *SQUARE)), "4a"),
+    FakeImage("20586934", HEX[0], "L", "CC", (roi("Calcification", (3, 4)),), "2"),
+    FakeImage("20586960", HEX[1], "R", "ML", (roi("Cluster", *SQUARE), roi("Odd", (1, 1))), "5"),
+    FakeImage("20586986", HEX[2], "L", "ML", None, "1"),
+)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return write_inbreast(tmp_path / "inbreast", IMAGES)
+
+
+def told(listing):
+    return {bad.file: bad.reason for bad in listing.rejected}
+
+
+def notes(listing):
+    return {case.key: case.annotation.notes for case in listing.cases if case.annotation.notes}
+
+
+def test_patient_side_and_view_come_from_the_name_and_ml_means_mlo(tree):
+    listing = InBreast().list_cases(tree)
+    assert {case.key: case.overrides for case in listing.cases} == {
+        "20586908": Overrides(HEX[0], Laterality.RIGHT, View.CC),
+        "20586934": Overrides(HEX[0], Laterality.LEFT, View.CC),
+        "20586960": Overrides(HEX[1], Laterality.RIGHT, View.MLO),
+        "20586986": Overrides(HEX[2], Laterality.LEFT, View.MLO),
+    }
+    assert [case.file for case in listing.cases] == [image.file for image in IMAGES]
+    assert [case.annotation.path for case in listing.cases] == [
+        *(tree / "AllXML" / f"{image.id}.xml" for image in IMAGES[:3]),
+        None,
+    ]
+    assert listing.rejected == ()
+    assert notes(listing) == {}
+    assert pickle.loads(pickle.dumps(listing)) == listing
+
+
+def test_stray_files_are_passed_over_or_reported(tree):
+    for name in ("Thumbs.db", "._20586908_6c613a14b80a8591_MG_R_CC_ANON.dcm", "notes.txt"):
+        (tree / "AllDICOMs" / name).write_text("")
+    (tree / "AllXML" / ".DS_Store").write_text("")
+    (tree / "AllXML" / "readme.txt").write_text("")
+    (tree / "AllDICOMs" / "20586908.dcm").write_text("")
+    (tree / "AllDICOMs" / f"20586908_{HEX[0][:-1]}_MG_R_CC_ANON.dcm").write_text("")
+    (tree / "AllDICOMs" / "scan").write_bytes(bytes(128) + b"DICM")
+    (tree / "AllXML" / "53587663.xml").write_bytes(WHOLE)
+    (tree / "AllXML" / "copy of 20586908.xml").write_bytes(WHOLE)
+    listing = InBreast().list_cases(tree)
+    assert len(listing.cases) == 4
+    found = told(listing)
+    for name in ("20586908.dcm", f"20586908_{HEX[0][:-1]}_MG_R_CC_ANON.dcm", "scan"):
+        assert "must be named <id>_<16 hex digits>_MG_" in found.pop(f"AllDICOMs/{name}")
+    for name in ("53587663", "copy of 20586908"):
+        assert found.pop(f"AllXML/{name}.xml") == "an annotation needs its image: found none in AllDICOMs"
+    assert found == {}
+
+
+def test_an_image_or_annotation_that_comes_twice_is_rejected(tree):
+    (tree / f"AllDICOMs/20586908_{HEX[1]}_MG_R_CC_ANON.dcm").write_text("")
+    (tree / "AllXML" / "20586934.XML").write_bytes(WHOLE)
+    listing = InBreast().list_cases(tree)
+    assert [case.key for case in listing.cases] == ["20586960", "20586986"]
+    assert told(listing) == {
+        IMAGES[0].file: "an image has one file; found several of its id",
+        f"AllDICOMs/20586908_{HEX[1]}_MG_R_CC_ANON.dcm": "an image has one file; found several of its id",
+        IMAGES[1].file: "an image has one annotation; found 2 of its name",
+    }
+
+
+def test_names_may_come_in_any_case(tree):
+    (tree / IMAGES[0].file).rename(tree / f"AllDICOMs/20586908_{HEX[0].upper()}_mg_r_mlo_anon.DCM")
+    case = InBreast().list_cases(tree).cases[0]
+    assert case.overrides == Overrides(HEX[0], Laterality.RIGHT, View.MLO)
+
+
+@pytest.mark.parametrize("name", ["AllDICOMs", "AllXML"])
+def test_a_folder_that_is_missing_is_one_error(tree, name):
+    (tree / name).rename(tree / "elsewhere")
+    with pytest.raises(InputError, match=f"a folder with AllDICOMs and AllXML; found no {name}"):
+        InBreast().list_cases(tree)
+
+
+def test_the_subset_holds_images_with_an_outlined_calcification(tree):
+    listing = InBreast(subset=Subset.OUTLINED).list_cases(tree)
+    assert [case.key for case in listing.cases] == ["20586908"]
+    assert listing.rejected == ()
+
+
+def test_the_subset_keeps_an_annotation_that_cannot_be_read_to_be_rejected(tree):
+    (tree / "AllXML" / "20586934.xml").write_bytes(b"")
+    listing = InBreast(subset=Subset.OUTLINED).list_cases(tree)
+    assert [case.key for case in listing.cases] == ["20586908", "20586934"]
+
+
+# The table.
+
+
+def test_the_table_is_optional(tree):
+    (tree / "INbreast.csv").unlink()
+    listing = InBreast().list_cases(tree)
+    assert len(listing.cases) == 4
+    assert notes(listing) == {}
+
+
+def test_a_spreadsheet_alone_is_refused_with_what_to_do(tree):
+    (tree / "INbreast.csv").rename(tree / "INbreast.xls")
+    with pytest.raises(InputError, match=r"INbreast\.xls: .* save it as INbreast\.csv with semicolons"):
+        InBreast().list_cases(tree)
+
+
+def test_files_that_disagree_with_the_table_are_noted(tree):
+    other = [
+        FakeImage("20586908", HEX[0], "L", "CC", bi_rads="4a"),
+        FakeImage("20586934", HEX[0], "L", "ML", bi_rads="2"),
+        FakeImage("20586986", HEX[2], "L", "ML", bi_rads="4c"),
+        FakeImage("20587000", HEX[2], "L", "ML"),
+    ]
+    write_table(tree, other)
+    listing = InBreast().list_cases(tree)
+    assert notes(listing) == {
+        "20586908": ("laterality is R by the file's name; INbreast.csv differs",),
+        "20586934": ("view is CC by the file's name; INbreast.csv differs",),
+        "20586960": ("not in INbreast.csv",),
+        "20586986": ("taken as normal for want of an annotation, but INbreast.csv has no BI-RADS 1",),
+    }
+    assert told(listing) == {"INbreast.csv line 5": "an image of the table must be there: found none in AllDICOMs"}
+    assert listing.cases[3].annotation.warnings(SIZE) == notes(listing)["20586986"]
+
+
+def test_a_table_saved_from_the_spreadsheet_has_more_columns_and_blanks(tree):
+    (tree / "INbreast.csv").write_bytes(
+        b"\xef\xbb\xbfPatient ID;Mass ; Micros;View;Laterality;Acquisition date;File Name ;ACR; Bi-Rads \n"
+        b"removed;X;X; CC;R ;201001; 20586908;;4a\n"
+        b"removed;;X;CC;L;201001;20586934;2;2\n"
+        b"removed;;X;MLO;R;201001;20586960;2;5\n"
+        b"removed;;;MLO;L;201001;20586986;2;1\n"
+        b"\n115;1;3\ntotal;;;;;;;\n"
+    )
+    listing = InBreast().list_cases(tree)
+    assert notes(listing) == {}
+    assert listing.rejected == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "found none of them"),
+        (HEADER.replace(";", ",").encode(), "separated by semicolons; found none of them"),
+        (HEADER.replace("View", "Views").encode(), "found File Name, Laterality, Bi-Rads"),
+        (b"\xff\xfe\x00", "must be in UTF-8"),
+        (HEADER.encode() + b'\n"removed;', "not a table of cells"),
+        (HEADER.encode() + b"\n" + b"x" * 200_000, "not a table of cells"),
+        (HEADER.encode() + 2 * b"\nremoved;removed;R;CC;201001;7;2;2", "line 3: an image has one row"),
+        (b" " * 16_000_001, "at most 16000000 bytes"),
+    ],
+)
+def test_a_damaged_table_is_one_error(tree, content, words):
+    (tree / "INbreast.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"INbreast\.csv") as caught:
+        InBreast().list_cases(tree)
+    assert words in str(caught.value)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(alphabet='0123456789;\r\n"\x00 RLCM\u2028', max_size=80))
+def test_any_table_is_read_or_refused(tmp_path_factory, text):
+    root = tmp_path_factory.getbasetemp() / "tables"
+    for name in ("AllDICOMs", "AllXML"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    (root / "INbreast.csv").write_bytes(f"{HEADER}\n{text}".encode())
+    lines = []
+    try:
+        lines = [f"{bad.file}{bad.reason}" for bad in InBreast().list_cases(root).rejected]
+    except InputError as error:
+        lines = [str(error)]
+    assert all(len(line.splitlines()) == 1 for line in lines)
+
+
+# The command.
+
+
+def test_a_conversion_gives_records_as_drawn_and_verifies(tree, tmp_path):
+    (tree / "AllXML" / "20586934.xml").write_bytes(WHOLE[:300])
+    out = tmp_path / "out"
+    ended = run_module(
+        "data_prep.convert", "--public_ids", dataset="inbreast", data_dir=tree, output_dir=out, train_fraction=0.5,
+        workers=1, inbreast_point_radius_px=1,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    manifest = read_manifest(out)
+    assert [(bad.file, bad.reason) for bad in manifest.rejected] == [
+        (IMAGES[1].file, "<stem>.xml: not a whole XML property list (ExpatError)")
+    ]
+    assert manifest.data_set == "inbreast"
+    assert manifest.flags["inbreast_calcification_names"] == ["Calcification"]
+    assert manifest.flags["inbreast_ignore_names"] == ["Calcifications", "Cluster"]
+    assert (manifest.flags["inbreast_point_radius_px"], manifest.flags["inbreast_subset"]) == (1.0, "all")
+    shards = [*manifest.shards("train"), *manifest.shards("test")]
+    records = {record.image_id: record for path in shards for record in map(from_example, read_shard(path))}
+    assert records.keys() == {"20586908", "20586960", "20586986"}
+    for image in (IMAGES[0], IMAGES[2], IMAGES[3]):
+        record = records[image.id]
+        np.testing.assert_array_equal(record.pixels, image.pixels)
+        assert (record.patient_id, record.laterality) == (image.patient, image.laterality)
+        assert record.view == ("CC" if image.view == "CC" else "MLO")
+        assert record.bits_stored == 14
+        assert record.pixel_spacing_mm == pytest.approx((0.07, 0.07))
+        expected = np.zeros((24, 20), np.uint8)
+        expected[1:4, 2:5] = {"20586908": 1, "20586960": 255, "20586986": 0}[image.id]
+        np.testing.assert_array_equal(record.mask, expected)
+    assert verify_records(out).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--inbreast_calcification_names=Clusters"], ["--inbreast_calcification_names", "did you mean cluster?"]),
+        (["--inbreast_subset=paper"], ["inbreast_subset", "outlined"]),
+        (["--dataset=folder", "--inbreast_subset=outlined"], ["--inbreast_subset", "--dataset=inbreast"]),
+    ],
+)
+def test_flags_are_checked(tree, tmp_path, flags, words):
+    common = ["--dataset=inbreast", f"--data_dir={tree}", f"--output_dir={tmp_path / 'out'}"]
+    assert_one_line_error(run_module("data_prep.convert", *common, *flags), *words)
+    assert not (tmp_path / "out").exists()
+
+
+def test_defaults_of_the_flags_are_those_of_the_rules():
+    assert InBreast().recorded() == {
+        "inbreast_calcification_names": ["Calcification"],
+        "inbreast_ignore_names": ["Calcifications", "Cluster"],
+        "inbreast_point_radius_px": 0.0,
+        "inbreast_subset": "all",
+    }
