@@ -17,10 +17,12 @@ import numpy as np
 import tqdm
 
 from data_prep.command import DISCLAIMER
+from data_prep.dicom_header import read_header
 from data_prep.errors import InputError
 from data_prep.implant_dicom import NeutralNames, write_dicom
-from data_prep.mammogram import Mammogram, SpacingSource, encode_png, is_dicom, read_header, read_mammogram
+from data_prep.mammogram import Mammogram, SpacingSource, is_dicom, read_mammogram
 from data_prep.placement import ImplantConfig, Implanted, implant_mammogram
+from data_prep.png import encode_png
 from data_prep.split import patient_key
 
 __all__ = ["CALCIFICATIONS_FILE", "SUMMARY_FILE", "Rejected", "Summary", "implant_folder"]

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from data_prep.dicom_terms import Laterality, View
 from data_prep.errors import InputError
-from data_prep.mammogram import Laterality, View, decode_grey_png, encode_png
 from data_prep.mask import BACKGROUND, CALCIFICATION, IGNORE
+from data_prep.png import decode_grey_png, encode_png
 
 if TYPE_CHECKING:
     import tensorflow as tf

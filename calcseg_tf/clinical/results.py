@@ -22,7 +22,8 @@ from calcseg_tf.clinical.statistics import (
 from calcseg_tf.probability_map import to_codes
 from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
-from data_prep.mammogram import SpacingSource, encode_png
+from data_prep.mammogram import SpacingSource
+from data_prep.png import encode_png
 
 __all__ = ["CALCIFICATIONS_FILE", "OVERLAY_FILE", "PROBABILITY_FILE", "STATISTICS_FILE", "write_prediction"]
 

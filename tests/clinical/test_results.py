@@ -8,7 +8,8 @@ from calcseg_tf.clinical import measure, write_prediction
 from calcseg_tf.evaluation import Evaluation
 from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
-from data_prep.mammogram import SpacingSource, decode_grey_png
+from data_prep.mammogram import SpacingSource
+from data_prep.png import decode_grey_png
 
 _FILES = {"probability.png", "calcifications.csv", "statistics.json", "overlay.png"}
 _MODEL = {"architecture": "fcn", "epochs": 3}

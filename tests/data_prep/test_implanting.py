@@ -13,8 +13,9 @@ from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
 from data_prep.implant_dicom import NeutralNames, write_dicom
 from data_prep.implanting import implant_folder
-from data_prep.mammogram import Laterality, SpacingSource, View, decode_grey_png, encode_png, read_mammogram
+from data_prep.mammogram import Laterality, SpacingSource, View, read_mammogram
 from data_prep.placement import ImplantConfig
+from data_prep.png import decode_grey_png, encode_png
 from tests.data_prep.test_placement import breast
 
 CONFIG = ImplantConfig(seed=3, isolated_per_mammogram=4, clusters_per_mammogram=1)

@@ -1,0 +1,54 @@
+"""The process that decodes encoded images for `data_prep.decoding`: python -m data_prep.decoding_process FD.
+
+Receives (transfer syntax, plugin, encoded frame, options of pydicom's decoder, memory limit in bytes) and answers with
+the frame as array or with a line of text, until the other end is closed.
+"""
+
+import os
+import resource
+import signal
+import sys
+import warnings
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+from pydicom.encaps import encapsulate
+from pydicom.pixels import get_decoder
+from pydicom.uid import UID
+
+from data_prep.dicom_access import one_line
+
+
+def main() -> None:
+    """Answers requests one after the other."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent closes its end
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    warnings.simplefilter("ignore")
+    parent = Connection(int(sys.argv[1]))
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1), os.dup2(silence, 2)  # libraries in C write there
+    while True:
+        try:
+            request = parent.recv()
+        except EOFError:
+            return
+        parent.send(_answer(*request))
+
+
+def _answer(syntax: str, plugin: str, frame: bytes, options: dict[str, Any], memory: int) -> np.ndarray | str:
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, resource.RLIM_INFINITY))
+        decoder = get_decoder(UID(syntax))
+        array, _ = decoder.as_array(encapsulate([frame]), decoding_plugin=plugin, raw=True, **options)
+        return array
+    except MemoryError:
+        return "it takes more memory than an image of its size may"
+    except Exception as error:
+        return one_line(error).removeprefix("Unable to decode as exceptions were raised by all available plugins: ")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Checked access to DICOM files: an error of a damaged or odd one is an `InputError` of one line without its values."""
+
+import contextlib
+import logging
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
+
+import pydicom
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import _read_file_meta_info
+from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+from data_prep.errors import InputError
+from data_prep.png import MAX_PIXELS
+
+__all__ = [
+    "header_text", "named", "one_line", "parse_dicom", "quiet_pydicom", "read_code", "read_integer", "read_items",
+    "read_numbers", "read_value",
+]  # fmt: skip
+
+# A deflated file may unpack to a thousand times its size: this much holds the largest image and its header.
+_MAX_INFLATED_BYTES = 2 * MAX_PIXELS + (64 << 20)
+_INFLATE_STEP = 1 << 20
+
+
+def parse_dicom(source: BinaryIO, only: Sequence[str] = ()) -> Dataset:
+    """Parses a DICOM file (PS3.10) up to its pixels or, where `only` is empty, with them.
+
+    Args:
+        source: The file, open at its start.
+        only: Keywords of the attributes wanted; none for all, pixels included.
+
+    Raises:
+        InputError: Not DICOM, damaged, truncated, or a deflated file that unpacks to more than an image can have.
+    """
+    try:
+        with quiet_pydicom():
+            _check_deflated(source)
+            return pydicom.dcmread(source, stop_before_pixels=bool(only), specific_tags=list(only) or None)
+    except InputError:
+        raise
+    except InvalidDicomError:
+        raise InputError("not a DICOM file (no DICM prefix at byte 128, PS3.10 7.1)") from None
+    except Exception as error:
+        # pydicom raises whatever a damaged file leads to; its text may quote the file, so only the kind is told.
+        raise InputError(f"not a readable DICOM file: damaged or truncated ({type(error).__name__})") from None
+
+
+def _check_deflated(source: BinaryIO) -> None:
+    """Counts what a deflated file (PS3.5 A.5) unpacks to, in small steps; pydicom unpacks it at once."""
+    source.seek(128)
+    if source.read(4) == b"DICM":
+        meta = _read_file_meta_info(source)  # as dcmread does; the public function wants a path
+        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            inflater, unpacked, packed = zlib.decompressobj(-zlib.MAX_WBITS), 0, source.read(_INFLATE_STEP)
+            while packed and not inflater.eof:
+                unpacked += len(inflater.decompress(packed, _INFLATE_STEP))
+                packed = inflater.unconsumed_tail or source.read(_INFLATE_STEP)
+                if unpacked > _MAX_INFLATED_BYTES:
+                    raise InputError(f"a deflated file must unpack to at most {_MAX_INFLATED_BYTES} bytes; found more")
+    source.seek(0)
+
+
+@contextlib.contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Silences warnings and logged tracebacks: values we use are checked here, the rest of a file is not ours."""
+    logger = logging.getLogger("pydicom")
+    level = logger.level
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            logger.setLevel(logging.CRITICAL + 1)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def named(keyword: str) -> str:
+    """Returns keyword and tag, such as "Rows (0028,0010)"."""
+    tag = tag_for_keyword(keyword)
+    return keyword if tag is None else f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def read_value(dataset: Dataset, keyword: str) -> Any:
+    """Returns a value, None where it is absent or empty. pydicom decodes it only now and raises whatever it meets."""
+    try:
+        with quiet_pydicom():
+            value = dataset.get(keyword)
+    except Exception as error:
+        raise InputError(f"{named(keyword)} cannot be decoded ({type(error).__name__})") from None
+    return None if value is None or value == "" else value
+
+
+def header_text(dataset: Dataset, keyword: str) -> str:
+    """Returns an attribute as text without surrounding blanks; "" where it is absent or empty.
+
+    Raises:
+        InputError: The attribute cannot be decoded; the message never holds its value.
+    """
+    value = read_value(dataset, keyword)
+    return "" if value is None else str(value).strip()
+
+
+def read_code(dataset: Dataset, keyword: str) -> str:
+    """Returns a code string as one printable line of at most 40 characters, for checks and messages."""
+    return "".join(character for character in header_text(dataset, keyword) if character.isprintable())[:40]
+
+
+def read_integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
+    """Returns one integer; `default` where the attribute is absent, if there is one."""
+    value = read_value(dataset, keyword)
+    if value is None:
+        if default is None:
+            raise InputError(f"an image needs {named(keyword)}; found none")
+        return default
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{named(keyword)} must be one integer; found a {type(value).__name__}") from None
+
+
+def read_numbers(dataset: Dataset, keyword: str) -> tuple[float, ...] | None:
+    """Returns the numbers of an attribute; None where it is absent or holds anything else: then it says nothing."""
+    value = read_value(dataset, keyword)
+    if value is None:
+        return None
+    try:
+        return tuple(float(number) for number in (value if isinstance(value, Sequence) else [value]))
+    except (TypeError, ValueError):
+        return None
+
+
+def read_items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
+    """Returns the items of a sequence; none where the attribute is absent or no sequence."""
+    value = read_value(dataset, keyword)
+    return tuple(value) if isinstance(value, pydicom.Sequence) else ()
+
+
+def one_line(error: Exception) -> str:
+    """Returns an error's text on one line of at most 160 characters."""
+    return " ".join(str(error).split())[:160] or type(error).__name__
