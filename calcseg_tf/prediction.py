@@ -10,6 +10,7 @@ import tqdm
 from calcseg_tf.clinical import write_prediction
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.models import model_name
+from data_prep.dicom_header import STORED_VALUES, ReadOptions
 from data_prep.errors import InputError
 from data_prep.mammogram import is_dicom, read_mammogram
 
@@ -53,7 +54,11 @@ def _may_be_dicom(path: pathlib.Path) -> bool:
 
 
 def predict_files(
-    predictor: Predictor, images: Sequence[pathlib.Path], output_dir: pathlib.Path, say: Callable[[str], None]
+    predictor: Predictor,
+    images: Sequence[pathlib.Path],
+    output_dir: pathlib.Path,
+    say: Callable[[str], None],
+    options: ReadOptions = STORED_VALUES,
 ) -> list[Failure]:
     """Predicts each image and writes `<output_dir>/<stem>/`; a bad file stops no other.
 
@@ -61,7 +66,8 @@ def predict_files(
         predictor: The model.
         images: DICOM or PNG files whose stems differ.
         output_dir: Receives a folder an image.
-        say: Takes a line an image.
+        say: Takes a line an image, and one for each warning of it.
+        options: How DICOM files are read; as the records were that the model was trained on.
 
     Returns:
         The images that gave no result.
@@ -70,7 +76,9 @@ def predict_files(
     for path in images:
         start = time.monotonic()
         try:
-            mammogram = read_mammogram(path)
+            mammogram = read_mammogram(path, options)
+            for warning in mammogram.warnings:
+                say(f"{path.name}: note: {warning}")
             intensity = mammogram.intensity()
             with tqdm.tqdm(total=len(intensity), unit="row", desc=path.name, leave=False) as bar:
                 probability = predictor.probability(intensity, bar.update)
