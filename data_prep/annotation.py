@@ -1,4 +1,4 @@
-"""Annotations as three-valued masks; from mask images so far, other forms join as further kinds of `Annotation`."""
+"""Annotations as three-valued masks: what every kind promises, and the kind that is drawn in mask files."""
 
 import dataclasses
 import pathlib
@@ -9,7 +9,7 @@ import numpy as np
 
 from data_prep.errors import InputError
 from data_prep.mask import BACKGROUND, CALCIFICATION, IGNORE
-from data_prep.png import decode_grey_png, grey_png_size
+from data_prep.mask_files import is_segmentation, mask_size, read_mask, segmentation_warnings
 
 __all__ = ["Annotation", "MaskImages", "count_calcifications"]
 
@@ -46,34 +46,42 @@ class Annotation(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class MaskImages:
-    """An annotation drawn as single-channel PNGs of the image's own size.
+    """An annotation drawn in mask files (`mask_files.py`) of the image's own size.
 
     Attributes:
         calcifications: Every non-zero pixel is a calcification, whatever its value: masks with 1, with 255 and with a
-            number per object all mean the same.
-        ignore: Every non-zero pixel that is no calcification is ignored; None where nothing is.
+            number per object all mean the same. A DICOM segmentation tells by its segments' codes.
+        ignore: Every non-zero pixel, and every segment, that is no calcification is ignored; None where nothing is.
+        image: The image's file, which a DICOM segmentation may name; None where it is not to be looked at.
     """
 
     calcifications: pathlib.Path
     ignore: pathlib.Path | None = None
+    image: pathlib.Path | None = None
 
     def check(self, size: tuple[int, int]) -> None:
         """See `Annotation.check`."""
-        for path in (self.calcifications, self.ignore):
-            if path is not None:
-                _require_size(grey_png_size(path), size, path)
+        for path in self._files():
+            _require_size(mask_size(path), size, path)
 
     def mask(self, size: tuple[int, int]) -> np.ndarray:
         """See `Annotation.mask`."""
         mask = np.full(size, BACKGROUND, np.uint8)
         if self.ignore is not None:
-            mask[_drawn(self.ignore, size)] = IGNORE
-        mask[_drawn(self.calcifications, size)] = CALCIFICATION
+            mask[_drawn(self.ignore, size) != BACKGROUND] = IGNORE
+        drawn = _drawn(self.calcifications, size)
+        mask[drawn == IGNORE] = IGNORE
+        mask[drawn == CALCIFICATION] = CALCIFICATION
         return mask
 
     def warnings(self, size: tuple[int, int]) -> tuple[str, ...]:
-        """See `Annotation.warnings`: an image of the right size is taken as it is."""
-        return ()
+        """See `Annotation.warnings`: what a DICOM segmentation's codes and references leave open."""
+        return tuple(
+            line for path in self._files() if is_segmentation(path) for line in segmentation_warnings(path, self.image)
+        )
+
+    def _files(self) -> tuple[pathlib.Path, ...]:
+        return (self.calcifications,) if self.ignore is None else (self.calcifications, self.ignore)
 
 
 def count_calcifications(mask: np.ndarray) -> int:
@@ -85,14 +93,10 @@ def count_calcifications(mask: np.ndarray) -> int:
 
 
 def _drawn(path: pathlib.Path, size: tuple[int, int]) -> np.ndarray:
-    try:
-        pixels = decode_grey_png(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", path) from None
-    except InputError as error:
-        raise InputError(error.rule, path) from None
-    _require_size((pixels.shape[0], pixels.shape[1]), size, path)
-    return np.asarray(pixels != 0)
+    _require_size(mask_size(path), size, path)
+    drawn = read_mask(path)
+    _require_size((drawn.shape[0], drawn.shape[1]), size, path)
+    return drawn
 
 
 def _require_size(found: tuple[int, int], size: tuple[int, int], path: pathlib.Path) -> None:

@@ -1,20 +1,23 @@
-"""The data set `folder`: DICOM or 16-bit PNG mammograms with a mask image each.
+"""The data set `folder`: DICOM or 16-bit PNG mammograms with a mask file each, as a hospital has them.
 
 Two layouts:
 
-* `images/` and `masks/` with the same sub-folders: `images/<stem>.dcm` or `.png`, `masks/<stem>.png`;
-* anything else, at any depth: image and mask in one folder, `<stem>.dcm` with `<stem>.png` or `<stem>_mask.png`,
-  `<stem>.png` with `<stem>_mask.png`.
+* `images/` and `masks/` with the same sub-folders: `images/<stem>.dcm` or `.png`, `masks/<stem>` or `<stem>_mask` with
+  the suffix of a mask;
+* anything else, at any depth: image and mask in one folder, named likewise. Beside `<stem>.png` the mask as PNG is
+  `<stem>_mask.png`.
 
-`<stem>_ignore.png` beside the mask marks regions that enter no loss and no score. A DICOM file may have any suffix or
-none. `cases.csv` (`cases_csv.py`) says what the files do not. Everything else is passed over.
+A mask is a PNG, TIFF (`.tif`, `.tiff`) or NPY file, or a DICOM segmentation, which beside images ends in `_seg.dcm`
+(`<stem>_seg.dcm`, `<stem>_ignore_seg.dcm`); in `masks/` it need not. `<stem>_ignore` in any of these forms marks
+regions that enter no loss and no score. An image as DICOM may have any suffix or none. `cases.csv` (`cases_csv.py`)
+says what the files do not. Everything else is passed over.
 """
 
 import collections
 import dataclasses
 import difflib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from data_prep.annotation import MaskImages
@@ -24,21 +27,23 @@ from data_prep.datasets.files import may_be_dicom, walk_files
 from data_prep.errors import InputError
 from data_prep.mammogram import DICOM_SUFFIXES
 from data_prep.manifest import Rejection
+from data_prep.mask_files import MASK_SUFFIXES
 
 __all__ = ["Folder"]
 
 _IMAGES, _MASKS = "images", "masks"
-_MASK, _IGNORE = "_mask", "_ignore"
+_MASK, _IGNORE, _SEGMENTATION = "_mask", "_ignore", "_seg"
+_ROLES = ("", _MASK, _IGNORE)
 
 # (folder relative to its root, stem): what an image and its masks share.
 _Place = tuple[str, str]
+_Masks = Mapping[_Place, list[pathlib.Path]]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Image:
     place: _Place
     path: pathlib.Path
-    mask_stems: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,55 +85,72 @@ def _list_cases(data_dir: pathlib.Path) -> Listing:
     return Listing(tuple(sorted(cases, key=lambda case: case.key)), tuple(sorted(rejected)))
 
 
-def _separate(data_dir: pathlib.Path) -> tuple[list[_Image], dict[_Place, pathlib.Path]]:
+def _separate(data_dir: pathlib.Path) -> tuple[list[_Image], _Masks]:
     root = data_dir / _IMAGES
-    images = []
-    for path in walk_files(root):
-        if _is_png(path) or may_be_dicom(path):
-            folder, stem = _place(path, root)
-            images.append(_Image((folder, stem), path, (stem, stem + _MASK)))
-    return images, {_place(path, data_dir / _MASKS): path for path in walk_files(data_dir / _MASKS) if _is_png(path)}
+    images = [
+        _Image(_place(path, root), path) for path in walk_files(root) if _is_png(path) or may_be_dicom(path)
+    ]  # fmt: skip
+    masks = [path for path in walk_files(data_dir / _MASKS) if path.suffix.lower() in MASK_SUFFIXES]
+    return images, _by_place(masks, data_dir / _MASKS)
 
 
-def _together(data_dir: pathlib.Path) -> tuple[list[_Image], dict[_Place, pathlib.Path]]:
+def _together(data_dir: pathlib.Path) -> tuple[list[_Image], _Masks]:
     paths = list(walk_files(data_dir))
-    pngs = {_place(path, data_dir): path for path in paths if _is_png(path)}
-    images = []
-    for path in paths:
-        if not _is_png(path) and may_be_dicom(path):
-            folder, stem = _place(path, data_dir)
-            images.append(_Image((folder, stem), path, (stem, stem + _MASK)))
-    masks_of_dicoms = {image.place for image in images}
-    for place, path in pngs.items():
-        if not place[1].endswith((_MASK, _IGNORE)) and place not in masks_of_dicoms:
-            images.append(_Image(place, path, (place[1] + _MASK,)))
-    own = {image.path for image in images}
-    return images, {place: path for place, path in pngs.items() if path not in own}
+    masks = [path for path in paths if _is_mask(path)]
+    pngs = [path for path in paths if _is_png(path)]
+    others = [path for path in paths if not _is_mask(path) and not _is_png(path)]
+    images = [_Image(_place(path, data_dir), path) for path in others if may_be_dicom(path)]
+    places = {image.place for image in images}
+    for path in pngs:
+        place = _place(path, data_dir)
+        if place[1].endswith((_MASK, _IGNORE)) or place in places:
+            masks.append(path)
+        else:
+            images.append(_Image(place, path))
+    return images, _by_place(masks, data_dir)
 
 
-def _annotation(image: _Image, masks: Mapping[_Place, pathlib.Path]) -> MaskImages:
+def _is_mask(path: pathlib.Path) -> bool:
+    """Tells what can be no image beside images, by its name; a PNG can be either."""
+    suffix = path.suffix.lower()
+    if suffix in DICOM_SUFFIXES:
+        return path.stem.endswith(_SEGMENTATION)
+    return suffix in MASK_SUFFIXES and not _is_png(path)
+
+
+def _by_place(masks: Iterable[pathlib.Path], root: pathlib.Path) -> _Masks:
+    found: dict[_Place, list[pathlib.Path]] = {}
+    for path in masks:
+        folder, stem = _place(path, root)
+        if path.suffix.lower() in DICOM_SUFFIXES:
+            stem = stem.removesuffix(_SEGMENTATION)
+        found.setdefault((folder, stem), []).append(path)
+    return found
+
+
+def _annotation(image: _Image, masks: _Masks) -> MaskImages:
     folder, stem = image.place
-    found = [masks[folder, name] for name in image.mask_stems if (folder, name) in masks]
+    found = [path for name in (stem, stem + _MASK) for path in masks.get((folder, name), [])]
+    ignored = masks.get((folder, stem + _IGNORE), [])
+    # The rule goes into the manifest and so must not repeat the name, which may tell who the patient is.
     if not found:
-        # The rule goes into the manifest and so must not repeat the name, which may tell who the patient is.
-        expected = " or ".join(f"<stem>{name.removeprefix(stem)}.png" for name in image.mask_stems)
-        raise InputError(f"an image needs a mask: found no {expected}")
-    if len(found) > 1:
-        raise InputError(f"an image has one mask; found both <stem>.png and <stem>{_MASK}.png")
-    return MaskImages(found[0], masks.get((folder, stem + _IGNORE)))
+        expected = f"<stem>{_MASK}.png" if _is_png(image.path) else f"<stem>.png or <stem>{_MASK}.png"
+        raise InputError(f"an image needs a mask: found no {expected}, nor one as .tif, .npy or {_SEGMENTATION}.dcm")
+    for paths, what in ((found, "mask"), (ignored, "mask of what to ignore")):
+        if len(paths) > 1:
+            told = " and ".join(f"<stem>{path.name.removeprefix(stem)}" for path in paths)
+            raise InputError(f"an image has one {what}; found both {told}")
+    return MaskImages(found[0], next(iter(ignored), None), image.path)
 
 
-def _without_image(
-    images: list[_Image], masks: Mapping[_Place, pathlib.Path], data_dir: pathlib.Path
-) -> list[Rejection]:
+def _without_image(images: list[_Image], masks: _Masks, data_dir: pathlib.Path) -> list[Rejection]:
     """Finds masks that no image asks for: most often the image is missing or has another name."""
-    wanted = {
-        (image.place[0], stem) for image in images for stem in (*image.mask_stems, image.place[1] + _IGNORE)
-    }  # fmt: skip
+    wanted = {(folder, stem + role) for folder, stem in (image.place for image in images) for role in _ROLES}
     return [
         Rejection(path.relative_to(data_dir).as_posix(), "a mask needs its image: found none of that name")
-        for place, path in masks.items()
+        for place, paths in masks.items()
         if place not in wanted
+        for path in paths
     ]
 
 

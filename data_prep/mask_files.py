@@ -1,0 +1,130 @@
+"""Mask files of every form: PNG, TIFF, NPY and DICOM SEG, each of one image's size."""
+
+import pathlib
+import warnings
+
+import numpy as np
+from PIL import Image
+
+from data_prep.dicom_header import read_identifiers
+from data_prep.errors import InputError
+from data_prep.mammogram import DICOM_SUFFIXES
+from data_prep.mask import BACKGROUND, CALCIFICATION
+from data_prep.png import MAX_PIXELS, decode_grey_png, grey_png_size
+from data_prep.segmentation import read_segmentation, read_segmentation_header
+
+__all__ = ["MASK_SUFFIXES", "is_segmentation", "mask_size", "read_mask", "segmentation_warnings"]
+
+_TIFF_SUFFIXES = (".tif", ".tiff")
+MASK_SUFFIXES = (".png", *_TIFF_SUFFIXES, ".npy", *DICOM_SUFFIXES)
+
+_TIFF_MODES = ("1", "L", "I;16", "I;16B", "I;16L", "I")  # Pillow's names for one grey channel of whole numbers
+
+
+def mask_size(path: pathlib.Path) -> tuple[int, int]:
+    """Reads (height, width) from a mask file's header, without its pixels.
+
+    Raises:
+        InputError: Unreadable, of another form than its suffix says, or not one grey channel; `where` is the file.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".png":
+        return grey_png_size(path)
+    if is_segmentation(path):
+        return read_segmentation_header(path).size
+    if suffix == ".npy":
+        height, width = _open_npy(path).shape
+        return height, width
+    with _open_tiff(path) as image:
+        return image.height, image.width
+
+
+def read_mask(path: pathlib.Path) -> np.ndarray:
+    """Reads uint8 [height, width] of BACKGROUND, CALCIFICATION and, from DICOM SEG alone, IGNORE.
+
+    In the other forms every value but 0 is a calcification.
+
+    Raises:
+        InputError: As `mask_size`, and where the pixels are damaged.
+    """
+    suffix = path.suffix.lower()
+    if is_segmentation(path):
+        return read_segmentation(path)
+    if suffix == ".png":
+        try:
+            drawn = decode_grey_png(path.read_bytes()) != 0
+        except OSError as error:
+            raise InputError(f"cannot be read ({error.strerror})", path) from None
+        except InputError as error:
+            raise InputError(error.rule, path) from None
+    elif suffix == ".npy":
+        drawn = np.asarray(_open_npy(path)) != 0
+    else:
+        try:
+            with _open_tiff(path) as image:
+                drawn = np.asarray(image) != 0
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"not a readable TIFF: damaged or truncated ({type(error).__name__})", path) from None
+    return np.where(drawn, np.uint8(CALCIFICATION), np.uint8(BACKGROUND))
+
+
+def is_segmentation(path: pathlib.Path) -> bool:
+    """Tells a mask that is a DICOM segmentation, by its suffix."""
+    return path.suffix.lower() in DICOM_SUFFIXES
+
+
+def segmentation_warnings(path: pathlib.Path, image: pathlib.Path | None) -> tuple[str, ...]:
+    """Returns what the codes of a segmentation leave open, and whether it names another image than its own.
+
+    Raises:
+        InputError: The segmentation cannot be read; `where` is the file.
+    """
+    header = read_segmentation_header(path)
+    own = read_identifiers(image) if image is not None and header.images else set()
+    if own and not own & header.images:
+        return (*header.warnings, "the segmentation names another image as its source (SOPInstanceUID differs)")
+    return header.warnings
+
+
+def _open_npy(path: pathlib.Path) -> np.ndarray:
+    """Maps the array of an NPY file without reading its values: 2-D, of truth values or whole numbers."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror or 'truncated'})", path) from None
+    except Exception as error:
+        # numpy raises what a damaged header leads to: ValueError, SyntaxError, tokenize.TokenError and more.
+        raise InputError(
+            f"not a readable NPY file of numbers: damaged or truncated ({type(error).__name__})", path
+        ) from None
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "bui":
+        raise InputError("a mask as NPY must be one 2-D array of truth values or whole numbers", path)
+    return array
+
+
+def _open_tiff(path: pathlib.Path) -> Image.Image:
+    """Opens a TIFF without decoding it: one page, one grey channel of whole numbers, at most `MAX_PIXELS`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of size, see MAX_PIXELS, and of tags that nobody looks at
+            image = Image.open(path, formats=["TIFF"])
+            try:
+                image.seek(1)
+                pages = 2
+            except EOFError:
+                pages = 1
+                image.seek(0)
+    except Image.DecompressionBombError:
+        raise InputError(f"an image has at most {MAX_PIXELS} pixels; found far more", path) from None
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})" if error.errno else "not a readable TIFF", path) from None
+    except Exception as error:
+        raise InputError(f"not a readable TIFF: damaged or truncated ({type(error).__name__})", path) from None
+    if image.width * image.height > MAX_PIXELS:
+        raise InputError(f"an image has at most {MAX_PIXELS} pixels; found {image.height} x {image.width}", path)
+    if pages > 1 or image.mode not in _TIFF_MODES:
+        found = "more pages" if pages > 1 else f"mode {image.mode}"
+        raise InputError(f"a mask as TIFF must have one page and one grey channel; found {found}", path)
+    return image
