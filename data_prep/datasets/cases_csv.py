@@ -34,7 +34,8 @@ def read_cases_csv(data_dir: pathlib.Path) -> Mapping[str, tuple[int, Overrides]
         file -> (line in the table, overrides); empty where there is no table.
 
     Raises:
-        InputError: The table, a column, or a cell breaks a rule; names the line.
+        InputError: The table, a column, or a cell breaks a rule; names the line but quotes no cell, which may name a
+            patient where columns were mixed up.
     """
     path = data_dir / CASES_CSV
     if not path.is_file():
@@ -56,11 +57,12 @@ def read_cases_csv(data_dir: pathlib.Path) -> Mapping[str, tuple[int, Overrides]
 
 
 def _check_columns(header: list[str], path: pathlib.Path) -> None:
-    for name in header:
+    for number, name in enumerate(header, start=1):
         if name not in _COLUMNS:
             near = difflib.get_close_matches(name.lower(), _COLUMNS, n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise InputError(f"a column is one of {', '.join(_COLUMNS)}; found {name!r}{hint}", path)
+            # In a table without a header this is a patient's row.
+            raise InputError(f"a column is one of {', '.join(_COLUMNS)}; column {number} is none{hint}", path)
     if _FILE not in header or len(set(header)) != len(header):
         raise InputError(f"needs the column {_FILE!r} and no column twice; found {', '.join(header) or 'none'}", path)
 
@@ -73,12 +75,12 @@ def _add_row(
     row = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
     file = pathlib.PurePosixPath(row[_FILE].replace("\\", "/")).as_posix()
     if not row[_FILE] or file in table:
-        raise InputError(f"{_FILE} must name an image, and each only once; found {row[_FILE]!r}", where)
+        raise InputError(f"{_FILE} must name an image, and each only once", where)
     laterality, view = row.get("laterality", "").upper(), row.get("view", "").upper()
     if laterality not in _LATERALITIES:
-        raise InputError(f"laterality must be L or R; found {row['laterality']!r}", where)
+        raise InputError("laterality must be L or R, or empty", where)
     if view not in View._value2member_map_:
-        raise InputError(f"view must be one of {', '.join(v.value for v in View if v.value)}; found {view!r}", where)
+        raise InputError(f"view must be one of {', '.join(v.value for v in View if v.value)}, or empty", where)
     table[file] = (
         line,
         Overrides(
@@ -98,5 +100,5 @@ def _spacing(text: str, where: str) -> tuple[float, float] | None:
     except ValueError:
         lengths = []
     if len(lengths) not in (1, 2) or not all(0 < length < math.inf for length in lengths):
-        raise InputError(f"pixel_spacing_mm must be a length > 0 or row;column; found {text!r}", where)
+        raise InputError("pixel_spacing_mm must be a length > 0 or row;column, or empty", where)
     return lengths[0], lengths[-1]
