@@ -4,21 +4,26 @@ import contextlib
 import json
 import os
 import pathlib
+import re
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["temporary_beside", "write_json", "write_text"]
+__all__ = ["PARTIAL", "temporary_beside", "write_json", "write_text"]
+
+# What a killed process leaves of a file.
+PARTIAL = re.compile(r"\..+\.[0-9a-f]{16}\.partial")
 
 
 @contextlib.contextmanager
 def temporary_beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary path in the folder of `path`; on success it takes its name, on an error it goes.
 
-    What the caller leaves at the temporary path is flushed to the disk before the rename, so that a crash leaves either
-    the old content or the new one.
+    Its name is its own even where two threads, processes or machines write the same file at the same time. What the
+    caller leaves there is flushed to the disk before the rename, so that a crash leaves the old content or the new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
         yield temporary
         with temporary.open("rb") as file:

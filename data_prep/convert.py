@@ -6,6 +6,7 @@ python -m data_prep.convert --dataset=folder --data_dir=DIR --output_dir=RECORDS
 import difflib
 import os
 import pathlib
+import shlex
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,18 @@ _TRAIN_FRACTION = flags.DEFINE_float("train_fraction", 0.75, "Fraction of the pa
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the split and of the order of the records.")
 _EXAMPLES_PER_SHARD = flags.DEFINE_integer("examples_per_shard", 32, "Mammograms in one file, at most.")
 _WORKERS = flags.DEFINE_integer("workers", None, "Processes, each writing one shard; by default one a core.")
+_RUNNER = flags.DEFINE_string(
+    "runner",
+    "local",
+    "local: processes of this machine. Any other name is a runner of Apache Beam (requirements-beam.txt), such as "
+    "DirectRunner, FlinkRunner, SparkRunner or DataflowRunner; its workers must reach data and output folder.",
+)
+_BEAM_OPTIONS = flags.DEFINE_string(
+    "beam_options",
+    "",
+    "Options of the Beam runner in one string: --beam_options='--direct_num_workers=2 --direct_running_mode="
+    "multi_processing'.",
+)
 _STRICT = flags.DEFINE_bool("strict", False, "Stop at the first bad file instead of listing it in the manifest.")
 _PUBLIC_IDS = flags.DEFINE_bool(
     "public_ids", False, "The data set is public: keep its own names of images and patients instead of salted hashes."
@@ -60,6 +73,12 @@ _INBREAST_SUBSET = flags.DEFINE_enum(
     ["all", "outlined"],
     "All images, or those with at least one calcification that is outlined, not marked by a point alone.",
 )
+_FOR_PROCESSING = flags.DEFINE_bool(
+    "for_processing", False, "Take DICOM mammograms for processing too; their values are not those of presentation."
+)
+_VOI_LUT = flags.DEFINE_bool(
+    "voi_lut", False, "Apply the first VOI LUT or window of a DICOM mammogram instead of keeping its stored values."
+)
 
 # The flags of one data set alone.
 _OPTIONS = {
@@ -76,6 +95,7 @@ _OPTIONS = {
 def main() -> None:
     """Converts as the flags say and prints what became of it."""
     from data_prep import pipeline
+    from data_prep.dicom_header import ReadOptions
     from data_prep.report import conversion_lines, plan_lines
     from data_prep.split import SplitBy
 
@@ -88,13 +108,23 @@ def main() -> None:
         seed=_SEED.value,
         examples_per_shard=_EXAMPLES_PER_SHARD.value,
         workers=len(os.sched_getaffinity(0)) if _WORKERS.value is None else _WORKERS.value,
+        runner=_RUNNER.value,
+        beam_options=_beam_options(),
         strict=_STRICT.value,
         public_ids=_PUBLIC_IDS.value,
         salt_file=pathlib.Path(_SALT_FILE.value) if _SALT_FILE.value else None,
+        read_options=ReadOptions(_FOR_PROCESSING.value, _VOI_LUT.value),
     )
     plan = pipeline.make_plan(config)
     print(*plan_lines(plan), sep="\n", flush=True)
     print(*conversion_lines(pipeline.write_plan(plan)), sep="\n")
+
+
+def _beam_options() -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(_BEAM_OPTIONS.value))
+    except ValueError as error:
+        raise InputError(f"a quotation mark is missing ({error})", "--beam_options") from None
 
 
 def _data_set() -> "DataSet":

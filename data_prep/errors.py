@@ -1,6 +1,6 @@
-"""The one exception for what a user can mend."""
+"""The exception for what a user can mend."""
 
-__all__ = ["InputError"]
+__all__ = ["InputError", "UnfinishedError"]
 
 
 class InputError(ValueError):
@@ -23,3 +23,7 @@ class InputError(ValueError):
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
         # Worker processes send their exceptions home by pickle, which would otherwise pass the joined message as rule.
         return type(self), (self.rule, self.where)
+
+
+class UnfinishedError(InputError):
+    """What stopped a run from outside: a full disk, a worker that was ended, Ctrl-C. The same command can finish it."""

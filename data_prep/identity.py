@@ -1,6 +1,8 @@
 """Names that leave `data_prep`: salted hashes of the data set's own, or those themselves where it is public."""
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import hmac
 import os
@@ -57,23 +59,32 @@ class Identity:
 def read_or_make_salt(path: pathlib.Path) -> bytes:
     """Returns the salt kept in a file; makes one of 32 random bytes, for the owner's eyes alone, where there is none.
 
+    An empty file, as a process killed on the way leaves it, is none. Of two processes that make it at once, one does.
+
     Raises:
         InputError: The file cannot be read or made, or holds fewer than 16 bytes.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            salt = os.urandom(_SALT_BYTES)
-            file.write(salt)
-            return salt
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise InputError(f"the salt cannot be written ({error.strerror})", path) from None
-    try:
-        salt = path.read_bytes()
+        salt = path.read_bytes() if path.exists() else b""
     except OSError as error:
         raise InputError(f"the salt cannot be read ({error.strerror})", path) from None
+    try:
+        salt = salt or _make_salt(path)
+    except OSError as error:
+        raise InputError(f"the salt cannot be written ({error.strerror})", path) from None
     if len(salt) < _MIN_SALT_BYTES:
         raise InputError(f"a salt has at least {_MIN_SALT_BYTES} bytes; found {len(salt)}", path)
     return salt
+
+
+def _make_salt(path: pathlib.Path) -> bytes:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b") as file:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if not (salt := file.read()):
+            salt = os.urandom(_SALT_BYTES)
+            file.write(salt)
+            file.flush()
+            os.fsync(file.fileno())
+        return salt

@@ -4,42 +4,30 @@ Patient ID and Study Instance UID are read for the split and go no further: reco
 also where a rejected file's name repeats an identifier that some header of the data set holds.
 """
 
-import contextlib
 import dataclasses
-import importlib.metadata
-import math
 import pathlib
-import platform
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from tqdm import tqdm
 
+from data_prep import beam_runner, pool
 from data_prep.atomic import write_text
-from data_prep.command import DISCLAIMER
 from data_prep.datasets import Case, DataSet
+from data_prep.dicom_access import header_text
+from data_prep.dicom_header import STORED_VALUES, ReadOptions, read_header, read_identifiers
 from data_prep.errors import InputError
 from data_prep.identity import Identity, read_or_make_salt
-from data_prep.mammogram import header_text, read_header, read_identifiers
-from data_prep.manifest import MANIFEST_NAME, Manifest, Placement, Rejection, ShardInfo, render_manifest
+from data_prep.manifest import MANIFEST_NAME, Manifest, Rejection, render_manifest
 from data_prep.png import grey_png_size
+from data_prep.resume import PlanFingerprint, fingerprint_files, finished_result, require_free, unfinished
 from data_prep.schema import SPLITS
-from data_prep.shards import (
-    SHARD_PATTERN,
-    ImageFacts,
-    Job,
-    ShardResult,
-    ShardTask,
-    rejection,
-    shard_name,
-    write_shards,
-)
+from data_prep.shards import Job, ShardResult, ShardTask, rejection, shard_name
 from data_prep.split import SplitBy, assign_splits, group_patients, patient_key, rank
+from data_prep.summary import nothing_usable, summarise, versions
 
-__all__ = ["Conversion", "ConvertConfig", "Plan", "make_plan", "summarise", "write_plan"]
+__all__ = ["LOCAL_RUNNER", "Conversion", "ConvertConfig", "Plan", "make_plan", "write_plan"]
 
-# In the output folder until the manifest is there: what lies beside it came of a conversion that may be redone.
-_UNFINISHED = ".unfinished"
+LOCAL_RUNNER = "local"
 
 _PATIENT, _STUDY = "patient:", "study:"  # in this order: the least name of a group is then a patient's
 
@@ -56,9 +44,12 @@ class ConvertConfig:
     seed: int = 0
     examples_per_shard: int = 32
     workers: int = 1
+    runner: str = LOCAL_RUNNER
+    beam_options: tuple[str, ...] = ()
     strict: bool = False
     public_ids: bool = False
     salt_file: pathlib.Path | None = None
+    read_options: ReadOptions = STORED_VALUES
 
     def __post_init__(self) -> None:
         if not 0.0 < self.train_fraction < 1.0:
@@ -66,6 +57,10 @@ class ConvertConfig:
         for name in ("examples_per_shard", "workers"):
             if getattr(self, name) < 1:
                 raise InputError(f"must be at least 1; found {getattr(self, name)}", f"--{name}")
+        if self.runner != LOCAL_RUNNER:
+            beam_runner.require_beam(self.runner)
+        elif self.beam_options:
+            raise InputError("the local runner has no options: name a Beam runner with --runner", "--beam_options")
         if self.public_ids and self.salt_file is not None:
             raise InputError("public ids are not salted: give --salt_file or --public_ids, not both", "--public_ids")
         if self.output_dir.resolve() in self.salt_path.resolve().parents:
@@ -82,6 +77,7 @@ class ConvertConfig:
         return {
             "dataset": self.data_set.name,
             **self.data_set.recorded(),
+            **dataclasses.asdict(self.read_options),
             "split_by": self.split_by.value,
             "train_fraction": self.train_fraction,
             "seed": self.seed,
@@ -117,10 +113,12 @@ class Conversion:
     Attributes:
         manifest: As written.
         rejected: As in the manifest, but under the files' own names.
+        kept: Shards that were there, from a conversion that was interrupted.
     """
 
     manifest: Manifest
     rejected: tuple[Rejection, ...]
+    kept: int = 0
 
 
 def make_plan(config: ConvertConfig) -> Plan:
@@ -130,7 +128,7 @@ def make_plan(config: ConvertConfig) -> Plan:
         InputError: No such data set or folder, nothing usable in it, nothing to split, an output folder that is taken;
             under `strict` any bad file.
     """
-    _require_free(config.output_dir)
+    require_free(config.output_dir)
     listing = config.data_set.list_cases(config.data_dir)
     cases: list[Case] = []
     names: dict[str, list[str]] = {}
@@ -139,14 +137,14 @@ def make_plan(config: ConvertConfig) -> Plan:
         raise InputError(rejected[0].reason, config.data_dir / rejected[0].file)
     for case in tqdm(listing.cases, desc="headers", unit="file", delay=2.0):
         try:
-            names[case.key] = _examine(case, config.split_by)
+            names[case.key] = _examine(case, config)
             cases.append(case)
         except InputError as error:
             if config.strict:
                 raise
             rejected.append(rejection(case, error))
     if not cases:
-        raise InputError(_nothing_usable(rejected), config.data_dir)
+        raise InputError(nothing_usable(rejected), config.data_dir)
     groups = group_patients({key: found for key, found in names.items() if found})
     patients = {case.key: groups.get(case.key, "").removeprefix(_PATIENT) for case in cases}
     return Plan(
@@ -159,17 +157,20 @@ def make_plan(config: ConvertConfig) -> Plan:
 
 
 def write_plan(plan: Plan) -> Conversion:
-    """Writes shards and manifest; on any error nothing stays under a final name.
+    """Writes the shards that are not there yet, then the manifest.
 
     Raises:
-        InputError: The pixels of a whole split are bad, under `strict` those of one file, or a worker died.
+        InputError: The pixels of a whole split are bad, under `strict` those of one file: nothing stays. The output
+            folder is taken: nothing in it changes.
+        UnfinishedError: What is whole stays, and the same plan finishes the rest.
     """
     config = plan.config
     identity = Identity(None if config.public_ids else read_or_make_salt(config.salt_path))
-    with _unfinished(config.output_dir):
-        tasks = _tasks(plan, identity)
-        with tqdm(total=sum(len(task.jobs) for task in tasks), desc="convert", unit="mammogram") as progress:
-            results = write_shards(tasks, config.workers, lambda: progress.update(1))
+    tasks = _tasks(plan, identity)
+    files = fingerprint_files(tasks, plan.rejected, config.data_dir, identity.salt)
+    with unfinished(config.output_dir, PlanFingerprint(config.recorded(), versions(), files)):
+        finished = [result for task in tasks if (result := finished_result(task)) is not None]
+        results = [*finished, *_write_missing(tasks, {result.info.name for result in finished}, config)]
         rejected = tuple(sorted([*plan.rejected, *(bad for result in results for bad in result.rejected)]))
         identifiers = _identifiers(plan, rejected)
         told = tuple(Rejection(identity.redact(bad.file, identifiers), bad.reason) for bad in rejected)
@@ -182,70 +183,26 @@ def write_plan(plan: Plan) -> Conversion:
             rejected=told,
         )
         write_text(config.output_dir / MANIFEST_NAME, render_manifest(manifest))
-    return Conversion(manifest, rejected)
+    return Conversion(manifest, rejected, kept=len(finished))
 
 
-def summarise(
-    directory: pathlib.Path,
-    results: Sequence[ShardResult],
-    *,
-    data_set: str,
-    flags: Mapping[str, object],
-    split_by: SplitBy,
-    rejected: tuple[Rejection, ...] = (),
-) -> Manifest:
-    """Returns the manifest of shards as written; independent of the order in which images are summed.
-
-    Raises:
-        InputError: A split without a record, or train pixels that all have one value.
-    """
-    facts: dict[str, list[ImageFacts]] = {split: [] for split in SPLITS}
-    for result in results:
-        facts[result.info.split].extend(result.facts)
-    for split, images in facts.items():
-        if not images:
-            raise InputError(f"the {split} split is empty: {_nothing_usable(rejected)}", directory)
-    mean, deviation = intensity_moments(facts["train"])
-    if deviation == 0.0:
-        raise InputError("the train split has one intensity alone: nothing to learn from or to normalise", directory)
-    return Manifest(
-        directory=directory.absolute(),
-        data_set=data_set,
-        flags=flags,
-        split_by=split_by.value,
-        split_rule=split_by.rule,
-        split={fact.image_id: Placement(split, fact.patient_id) for split in SPLITS for fact in facts[split]},
-        images={split: len(images) for split, images in facts.items()},
-        patients={split: len({fact.patient_id for fact in images} - {""}) for split, images in facts.items()},
-        calcifications={split: sum(fact.calcifications for fact in images) for split, images in facts.items()},
-        pixels={split: sum(fact.pixels for fact in images) for split, images in facts.items()},
-        shard_infos=_in_order([result.info for result in results]),
-        intensity_mean=mean,
-        intensity_standard_deviation=deviation,
-        rejected=rejected,
-        versions=_versions(),
-        disclaimer=DISCLAIMER,
-    )
+def _write_missing(tasks: Sequence[ShardTask], finished: Set[str], config: ConvertConfig) -> list[ShardResult]:
+    missing = [task for task in tasks if task.path.name not in finished]
+    if config.runner != LOCAL_RUNNER:
+        return beam_runner.write_shards(missing, config.runner, config.beam_options) if missing else []
+    images, left = (sum(len(task.jobs) for task in part) for part in (tasks, missing))
+    with tqdm(total=images, initial=images - left, desc="convert", unit="mammogram") as progress:
+        return pool.write_shards(missing, config.workers, lambda: progress.update(1))
 
 
-def intensity_moments(facts: Sequence[ImageFacts]) -> tuple[float, float]:
-    """Returns mean and population standard deviation over all pixels of all images, intensity in [0, 1]."""
-    pixels = sum(fact.pixels for fact in facts)
-    mean = math.fsum(fact.intensity_sum for fact in facts) / pixels
-    square = math.fsum(fact.intensity_sum_of_squares for fact in facts) / pixels
-    # Below this the difference is rounding alone: every pixel has one value.
-    variance = square - mean**2
-    return mean, math.sqrt(variance) if variance > 1e-14 else 0.0
-
-
-def _examine(case: Case, split_by: SplitBy) -> list[str]:
+def _examine(case: Case, config: ConvertConfig) -> list[str]:
     """Checks a case without its pixels and returns every name that its patient goes by."""
     names = []
     if case.image.suffix.lower() == ".png":
         size = grey_png_size(case.image, bits=16)
         unknown = "a PNG names no patient"
     else:
-        header = read_header(case.image)
+        header = read_header(case.image, config.read_options)
         size = int(header.Rows), int(header.Columns)
         unknown = "PatientID (0010,0020) is empty"
         if key := patient_key(header_text(header, "PatientID")):
@@ -254,7 +211,7 @@ def _examine(case: Case, split_by: SplitBy) -> list[str]:
             names.append(_STUDY + study)
     if case.overrides.patient is not None:
         names = [_PATIENT + patient_key(case.overrides.patient)]
-    if not names and split_by is SplitBy.PATIENT:
+    if not names and config.split_by is SplitBy.PATIENT:
         raise InputError(f"{unknown}: name the patient in cases.csv (columns file,patient) or use --split_by=image")
     case.annotation.check(size)
     return names
@@ -293,62 +250,12 @@ def _split(cases: Sequence[Case], patients: Mapping[str, str], config: ConvertCo
 def _tasks(plan: Plan, identity: Identity) -> list[ShardTask]:
     tasks = []
     for split, cases in plan.sides.items():
-        jobs = [Job(case, identity.image(case.key), identity.patient(plan.patients[case.key])) for case in cases]
+        jobs = [
+            Job(case, identity.image(case.key), identity.patient(plan.patients[case.key]), plan.config.read_options)
+            for case in cases
+        ]
         count = -(-len(jobs) // plan.config.examples_per_shard)
         for index in range(count):
             path = plan.config.output_dir / shard_name(split, index, count)
             tasks.append(ShardTask(path, split, tuple(jobs[index::count]), plan.config.strict))
     return tasks
-
-
-def _require_free(output_dir: pathlib.Path) -> None:
-    if (output_dir / MANIFEST_NAME).exists():
-        raise InputError("already converted: choose another --output_dir, or delete this one", output_dir)
-    if output_dir.exists() and not output_dir.is_dir():
-        raise InputError("--output_dir must be a folder", output_dir)
-    if output_dir.is_dir() and any(output_dir.iterdir()) and not (output_dir / _UNFINISHED).exists():
-        raise InputError("--output_dir must be new or empty; found files of another origin", output_dir)
-
-
-@contextlib.contextmanager
-def _unfinished(output_dir: pathlib.Path) -> Iterator[None]:
-    """Clears what an interrupted conversion left, and on an error what this one leaves."""
-    made = not output_dir.exists()
-    output_dir.mkdir(parents=True, exist_ok=True)
-    (output_dir / _UNFINISHED).touch()
-    _clear(output_dir)
-    try:
-        yield
-    except BaseException:
-        _clear(output_dir)
-        (output_dir / _UNFINISHED).unlink(missing_ok=True)
-        if made:
-            shutil.rmtree(output_dir, ignore_errors=True)
-        raise
-    (output_dir / _UNFINISHED).unlink(missing_ok=True)
-
-
-def _clear(output_dir: pathlib.Path) -> None:
-    for path in output_dir.iterdir():
-        if SHARD_PATTERN.fullmatch(path.name):
-            path.unlink()
-
-
-def _nothing_usable(rejected: Sequence[Rejection]) -> str:
-    if not rejected:
-        return "no mammogram found: DICOM or 16-bit PNG, with a mask beside it or in masks/"
-    return f"no usable mammogram; {len(rejected)} rejected, the first {rejected[0].file}: {rejected[0].reason}"
-
-
-def _in_order(infos: Sequence[ShardInfo]) -> tuple[ShardInfo, ...]:
-    return tuple(sorted(infos, key=lambda info: (SPLITS.index(info.split), info.name)))
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in ("calcseg_tf", "tensorflow", "pydicom", "numpy"):
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed as a package"
-    return versions

@@ -1,7 +1,7 @@
 """What `data_prep.convert` and `data_prep.verify` tell the person who runs them."""
 
 from data_prep.command import DISCLAIMER
-from data_prep.pipeline import Conversion, Plan
+from data_prep.pipeline import LOCAL_RUNNER, Conversion, Plan
 from data_prep.schema import SPLITS
 from data_prep.verification import Verification
 
@@ -13,10 +13,11 @@ def plan_lines(plan: Plan) -> list[str]:
     config = plan.config
     sides = ", ".join(f"{len(plan.sides[split])} {split}" for split in SPLITS)
     patients = len(set(plan.patients.values()) - {""})
+    engine = f"workers: {config.workers}" if config.runner == LOCAL_RUNNER else f"by Apache Beam's {config.runner}"
     return [
         f"Converting data set {config.data_set.name} in {config.data_dir} to {config.output_dir}",
         f"{len(plan.patients)} mammograms of {patients or 'unknown'} patients, {len(plan.rejected)} files rejected",
-        f"{sides}, split by {config.split_by.value} with seed {config.seed}; workers: {config.workers}",
+        f"{sides}, split by {config.split_by.value} with seed {config.seed}; {engine}",
         *(["Names of images and patients are kept as they are (--public_ids)."] if config.public_ids else []),
         *([] if config.public_ids else [f"Names leave as hashes; the salt {config.salt_path} stays with you."]),
     ]
@@ -29,6 +30,8 @@ def conversion_lines(conversion: Conversion) -> list[str]:
     for split in SPLITS:
         counts = manifest.images[split], manifest.patients[split], manifest.calcifications[split]
         lines.append(f"{split:<8}{counts[0]:>8}{counts[1]:>10}{counts[2]:>16}")
+    if conversion.kept:
+        lines.append(f"{conversion.kept} of {len(manifest.shard_infos)} shards were there from an interrupted run")
     if conversion.rejected:
         lines.append(f"{len(conversion.rejected)} rejected:")
         lines.extend(f"  {bad.file}: {bad.reason}" for bad in conversion.rejected)

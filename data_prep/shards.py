@@ -1,28 +1,23 @@
-"""Shards: TFRecord files that are whole or absent, written one process per shard at a time."""
+"""Shards: what goes into one, what came of it, and the TFRecord file itself, which is whole or absent."""
 
 import dataclasses
 import hashlib
-import multiprocessing
-import os
 import pathlib
 import re
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import Connection, wait
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from data_prep.annotation import count_calcifications
-from data_prep.atomic import temporary_beside
 from data_prep.datasets.case import Case
+from data_prep.dicom_header import STORED_VALUES, ReadOptions
 from data_prep.errors import InputError
 from data_prep.mammogram import SpacingSource, read_mammogram
 from data_prep.manifest import Rejection, ShardInfo
-from data_prep.schema import Record, to_example
+from data_prep.schema import Record
 
 __all__ = [
-    "SHARD_PATTERN",
+    "SHARD",
     "ImageFacts",
     "Job",
     "ShardResult",
@@ -34,11 +29,9 @@ __all__ = [
     "rejection",
     "shard_name",
     "write_records",
-    "write_shards",
 ]
 
-# Finished shards, and what an interrupted run leaves of one.
-SHARD_PATTERN = re.compile(r"(?:train|test)-\d{5}-of-\d{5}\.tfrecord|\.(?:train|test)-.*\.tfrecord\.\d+\.partial")
+SHARD = re.compile(r"(?:train|test)-\d{5}-of-\d{5}\.tfrecord")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +41,7 @@ class Job:
     case: Case
     image_id: str
     patient_id: str
+    read_options: ReadOptions = STORED_VALUES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,13 +96,21 @@ def shard_name(split: str, index: int, count: int) -> str:
     return f"{split}-{index:05d}-of-{count:05d}.tfrecord"
 
 
-def write_records(path: pathlib.Path, examples: Iterator[bytes] | Sequence[bytes]) -> None:
-    """Writes serialised records as a TFRecord file in one step: nothing appears under `path` until it is whole."""
+def write_records(path: pathlib.Path, examples: Iterable[bytes]) -> None:
+    """Writes serialised records as a TFRecord file.
+
+    Raises:
+        OSError: The file cannot be written, for want of space for instance; a part of it may be there.
+    """
     import tensorflow as tf
 
-    with temporary_beside(path) as temporary, tf.io.TFRecordWriter(str(temporary)) as writer:
-        for example in examples:
-            writer.write(example)
+    try:
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for example in examples:
+                writer.write(example)
+    except tf.errors.OpError as error:
+        # TensorFlow gives no errno, but its message ends with the system's words: "...; No space left on device".
+        raise OSError(f"a shard cannot be written ({error.message.rpartition('; ')[2]})") from None
 
 
 def read_shard(path: pathlib.Path) -> Iterator[bytes]:
@@ -142,7 +144,7 @@ def make_record(job: Job) -> Record:
         InputError: The image or its annotation cannot be used; `where` is the file.
     """
     case, overrides = job.case, job.case.overrides
-    mammogram = read_mammogram(case.image)
+    mammogram = read_mammogram(case.image, job.read_options)
     mask = case.annotation.mask((mammogram.pixels.shape[0], mammogram.pixels.shape[1]))
     spacing, source = mammogram.pixel_spacing_mm, mammogram.spacing_source
     if overrides.pixel_spacing_mm is not None:
@@ -184,103 +186,3 @@ def rejection(case: Case, error: InputError) -> Rejection:
     other, stem = pathlib.Path(error.where).name, case.key.rpartition("/")[2]
     role = f"<stem>{other.removeprefix(stem)}" if other.startswith(stem) else "its annotation"
     return Rejection(case.file, f"{role}: {error.rule}")
-
-
-def write_shards(tasks: Sequence[ShardTask], workers: int, on_image: Callable[[], object]) -> list[ShardResult]:
-    """Writes all shards, `workers` at a time; the files do not depend on how many.
-
-    Args:
-        tasks: The shards.
-        workers: Processes; 1 works in this one.
-        on_image: Called after each image.
-
-    Returns:
-        One result per task, in their order.
-
-    Raises:
-        InputError: A bad file under `strict`, or a worker that died.
-    """
-    if min(workers, len(tasks)) <= 1:
-        return [_write_shard(task, on_image) for task in tasks]
-    context = multiprocessing.get_context("spawn")  # a fork of a process that holds TensorFlow's threads can hang
-    processes: dict[Connection, Any] = {}
-    results: dict[int, ShardResult] = {}
-    try:
-        for worker in range(min(workers, len(tasks))):
-            receiver, sender = context.Pipe(duplex=False)
-            share = list(enumerate(tasks))[worker::workers]
-            process = context.Process(target=_work, args=(share, sender), daemon=True)
-            process.start()
-            sender.close()  # so that the death of the worker, the only one to hold it now, is seen as an end of file
-            processes[receiver] = process
-        _collect(processes, results, on_image)
-    finally:
-        for process in processes.values():
-            process.terminate()
-            process.join()
-    return [results[index] for index in range(len(tasks))]
-
-
-def _collect(processes: dict[Connection, Any], results: dict[int, ShardResult], on_image: Callable[[], object]) -> None:
-    open_ends = list(processes)
-    while open_ends:
-        for end in wait(open_ends):
-            assert isinstance(end, Connection)
-            try:
-                message = end.recv()
-            except EOFError:
-                processes[end].join()
-                raise InputError(
-                    f"a worker process ended with status {processes[end].exitcode}, perhaps for want of memory: "
-                    "try fewer",
-                    "--workers",
-                ) from None
-            if message is None:
-                on_image()
-            elif isinstance(message, BaseException):
-                raise message
-            elif isinstance(message, dict):
-                results.update(message)
-            else:
-                open_ends.remove(end)
-
-
-def _work(share: list[tuple[int, ShardTask]], sender: Connection) -> None:
-    """Runs in a worker process: sends None per image, {index: result} per shard, True at the end, or an exception."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers itself
-    try:
-        for index, task in share:
-            sender.send({index: _write_shard(task, lambda: sender.send(None))})
-        sender.send(True)
-    except BrokenPipeError:
-        os._exit(1)  # the parent is gone: nobody waits for the rest
-    except Exception as error:
-        sender.send(error)
-
-
-def _write_shard(task: ShardTask, on_image: Callable[[], object]) -> ShardResult:
-    facts: list[ImageFacts] = []
-    rejected: list[Rejection] = []
-
-    def examples() -> Iterator[bytes]:
-        for job in task.jobs:
-            try:
-                record = make_record(job)
-            except InputError as error:
-                if task.strict:
-                    raise
-                rejected.append(rejection(job.case, error))
-            else:
-                facts.append(describe_record(record))
-                yield to_example(record)
-            on_image()
-
-    write_records(task.path, examples())
-    info = ShardInfo(
-        name=task.path.name,
-        split=task.split,
-        sha256=file_sha256(task.path),
-        examples=len(facts),
-        bytes=task.path.stat().st_size,
-    )
-    return ShardResult(info, tuple(facts), tuple(rejected))

@@ -8,10 +8,10 @@ import numpy as np
 from data_prep.annotation import count_calcifications
 from data_prep.atomic import write_text
 from data_prep.manifest import MANIFEST_NAME, Manifest, ShardInfo, read_manifest, render_manifest
-from data_prep.pipeline import summarise
 from data_prep.schema import Record, to_example
 from data_prep.shards import ShardResult, describe_record, file_sha256, shard_name, write_records
 from data_prep.split import SplitBy
+from data_prep.summary import summarise
 from tests.fakes.folder import fake_mask, fake_pixels
 
 __all__ = ["fake_record", "write_fake_records"]
