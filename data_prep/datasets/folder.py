@@ -163,7 +163,7 @@ def _overrides(data_dir: pathlib.Path, files: set[str]) -> dict[str, Overrides]:
             near = difflib.get_close_matches(name, sorted(files), n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise InputError(
-                f"file must be an image of this data set, relative to its folder; found {name!r}{hint}",
+                f"file must be an image of this data set, relative to its folder{hint}",
                 f"{data_dir / CASES_CSV} line {line}",
             )
         table[file] = overrides
