@@ -31,7 +31,7 @@ _CALCIFICATION_FLAG, _IGNORE_FLAG = "--inbreast_calcification_names", "--inbreas
 _MAX_POINT_RADIUS_PX = 50.0
 
 # Far above any annotation of the release, and low enough that a damaged one costs seconds and megabytes.
-_MAX_BYTES = 16_000_000
+_MAX_BYTES = 8_000_000  # of nothing but brackets take 340 MB to parse
 _MAX_STEPS = 100_000_000
 _MAX_COORDINATE = 65_535  # Rows and Columns of DICOM have 16 bits: no image goes further
 
