@@ -4,14 +4,13 @@
 and `Point_px`, a list of strings "(x, y)" with x the column. See `data_prep.roi` for what is drawn.
 """
 
-import collections
 import dataclasses
 import difflib
 import math
 import pathlib
 import plistlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -36,7 +35,7 @@ _MAX_STEPS = 100_000_000
 _MAX_COORDINATE = 65_535  # Rows and Columns of DICOM have 16 bits: no image goes further
 
 _POINT = re.compile(r"\(([^(),]{1,40}),([^(),]{1,40})\)")
-_SHOWN_NAMES, _SHOWN_CHARACTERS = 5, 24
+_SHOWN_ROIS, _LIKE_CHARACTERS = 5, 40
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +122,7 @@ class PlistRois:
             found.append(f"the first of {len(images)} Images is taken")
         if images and (stated := images[0].get("NumberOfROIs")) != (count := len(_entries(images[0]))):
             found.append(f"NumberOfROIs is {_told(stated)}, found {count}: the list is taken")
-        unknown = collections.Counter(name for name in _names(images) if _folded(name) not in KNOWN_NAMES)
+        unknown = {number: name for number, name in enumerate(_names(images), 1) if _folded(name) not in KNOWN_NAMES}
         if unknown:
             found.append(f"ROIs of an unknown name are left out: {_listed(unknown)}")
         if empty := sum(not len(roi.points) for roi in rois):
@@ -154,10 +153,10 @@ class PlistRois:
             return []
         rois, images = [], _images(self.path)
         try:
-            for number, name in enumerate(_names(images)):
+            for number, name in enumerate(_names(images), 1):
                 if (value := self.rules.value(name)) is not None:
-                    entry = _entries(images[0])[number]
-                    points = np.array(list(_points(entry, number + 1)), np.float64).reshape(-1, 2)
+                    entry = _entries(images[0])[number - 1]
+                    points = np.array(list(_points(entry, number)), np.float64).reshape(-1, 2)
                     rois.append(_Roi(value, points, entry.get("NumberOfPoints")))
         except InputError as error:
             raise InputError(error.rule, self.path) from None
@@ -227,15 +226,17 @@ def _all_folded(names: Iterable[str]) -> set[str]:
     return {_folded(name) for name in names}
 
 
-def _listed(names: collections.Counter[str]) -> str:
-    """Returns names with their counts on one line of bounded length."""
-    shown = [f"{_printable(name)!r} ({count})" for name, count in sorted(names.items())[:_SHOWN_NAMES]]
-    more = len(names) - len(shown)
-    return ", ".join([*shown, *([f"and {more} other names"] if more else [])])
+def _listed(unknown: Mapping[int, str]) -> str:
+    """Returns numbers of ROIs, counted from 1, with the known names that theirs are like.
 
-
-def _printable(text: str) -> str:
-    return "".join(character for character in text if character.isprintable())[:_SHOWN_CHARACTERS]
+    A name is free text and might tell who the patient is, so that the file must be opened to see it.
+    """
+    shown = []
+    for number, name in list(unknown.items())[:_SHOWN_ROIS]:
+        near = difflib.get_close_matches(_folded(name[:_LIKE_CHARACTERS]), KNOWN_NAMES, n=1, cutoff=0.8)
+        shown.append(f"{number} (like {near[0]})" if near else str(number))
+    more = len(unknown) - len(shown)
+    return ", ".join([*shown, *([f"and {more} more"] if more else [])])
 
 
 def _told(count: object) -> str:

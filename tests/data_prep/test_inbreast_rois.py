@@ -85,13 +85,14 @@ def test_other_names_of_the_release_are_background_without_a_word(xml, name):
     assert rois.warnings(SIZE) == ()
 
 
-def test_unknown_names_are_left_out_and_reported(xml):
-    odd = [roi(f"odd\n{letter * 40}", (0, 0)) for letter in "abcdef"]
-    rois = annotation(xml, roi("Calcifiction", *SQUARE), roi("Calcifiction", (0, 0)), *odd)
-    assert drawn(rois) == NOTHING
-    (warning,) = rois.warnings(SIZE)
-    shown = ", ".join(f"'odd{letter * 21}' (1)" for letter in "abcd")
-    assert warning == f"ROIs of an unknown name are left out: 'Calcifiction' (2), {shown}, and 2 other names"
+def test_unknown_names_are_left_out_and_told_by_number(xml):
+    # Not by name: free text might say who the patient is.
+    odd = [roi("Musterfrau^Erika", (index, 0)) for index in range(6)]
+    rois = annotation(xml, roi("Mass"), roi("Calcifiction", *SQUARE), *odd, roi("Calcification", (0, 5)))
+    assert drawn(rois) == [*NOTHING[:5], "#......."]
+    assert rois.warnings(SIZE) == (
+        "ROIs of an unknown name are left out: 2 (like calcification), 3, 4, 5, 6, and 2 more",
+    )
 
 
 def test_names_decide_as_told(xml):
