@@ -209,7 +209,7 @@ def test_a_conversion_gives_records_as_drawn_and_verifies(tree, tmp_path):
     (tree / "AllXML" / "20586934.xml").write_bytes(WHOLE[:300])
     out = tmp_path / "out"
     ended = run_module(
-        "data_prep.convert", "--public_ids", dataset="inbreast", data_dir=tree, output_dir=out, train_fraction=0.5,
+        "data_prep.convert", "--flagfile=configs/inbreast.cfg", data_dir=tree, output_dir=out, train_fraction=0.5,
         workers=1, inbreast_point_radius_px=1,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
@@ -259,6 +259,12 @@ def test_flags_are_checked(tree, tmp_path, flags, words):
     common = ["--dataset=inbreast", f"--data_dir={tree}", f"--output_dir={tmp_path / 'out'}"]
     assert_one_line_error(run_module("data_prep.convert", *common, *flags), *words)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_config_of_the_paper_takes_outlined_calcifications(tree, tmp_path):
+    flags = {"flagfile": "configs/inbreast_paper.cfg", "data_dir": tree, "output_dir": tmp_path / "out"}
+    # Of the four images one: too few to split, which says how many there are.
+    assert_one_line_error(run_module("data_prep.convert", **flags), "needs at least 2 patients", "found 1 (1 image)")
 
 
 def test_defaults_of_the_flags_are_those_of_the_rules():
