@@ -15,7 +15,16 @@ from typing import Any
 from data_prep.errors import InputError
 from data_prep.schema import SCHEMA_VERSION, SPLITS
 
-__all__ = ["MANIFEST_NAME", "Manifest", "Placement", "Rejection", "ShardInfo", "read_manifest", "render_manifest"]
+__all__ = [
+    "MANIFEST_NAME",
+    "ImageWarning",
+    "Manifest",
+    "Placement",
+    "Rejection",
+    "ShardInfo",
+    "read_manifest",
+    "render_manifest",
+]
 
 MANIFEST_NAME = "manifest.json"
 
@@ -32,6 +41,7 @@ _INTENSITY = "intensity"
 _MEAN = "mean"
 _STANDARD_DEVIATION = "standard_deviation"
 _REJECTED = "rejected"
+_WARNINGS = "warnings"
 _VERSIONS = "versions"
 _DISCLAIMER = "disclaimer"
 _SELF_SHA256 = "sha256_of_the_rest"
@@ -83,6 +93,19 @@ class Rejection:
     reason: str
 
 
+@dataclasses.dataclass(frozen=True, order=True)
+class ImageWarning:
+    """What a person should know of an image that is among the records all the same.
+
+    Attributes:
+        image: `image/id` of its record.
+        warning: One line.
+    """
+
+    image: str
+    warning: str
+
+
 @dataclasses.dataclass(frozen=True)
 class Manifest:
     """A finished conversion.
@@ -102,6 +125,7 @@ class Manifest:
         intensity_mean: Mean over all pixels of the train split, intensity in [0, 1].
         intensity_standard_deviation: Population standard deviation over the same pixels; greater than 0.
         rejected: Files left out, in order of name.
+        warnings: On images that are there, in order of id.
         versions: Versions of what made the records.
         disclaimer: `data_prep.command.DISCLAIMER`.
         schema_version: `data_prep.schema.SCHEMA_VERSION` of the writer.
@@ -123,6 +147,7 @@ class Manifest:
     rejected: tuple[Rejection, ...]
     versions: Mapping[str, str]
     disclaimer: str
+    warnings: tuple[ImageWarning, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     def shards(self, split: str) -> list[pathlib.Path]:
@@ -153,6 +178,8 @@ def render_manifest(manifest: Manifest) -> str:
         _SHARDS: [dataclasses.asdict(shard) for shard in manifest.shard_infos],
         _SPLIT: {key: dataclasses.asdict(manifest.split[key]) for key in sorted(manifest.split)},
         _REJECTED: [dataclasses.asdict(rejection) for rejection in manifest.rejected],
+        # Absent where there are none, as in manifests older than warnings: those must render to the bytes they have.
+        **({_WARNINGS: [dataclasses.asdict(warning) for warning in manifest.warnings]} if manifest.warnings else {}),
         _VERSIONS: dict(manifest.versions),
     }
     return _dump({**document, _SELF_SHA256: hashlib.sha256(_dump(document).encode()).hexdigest()})
@@ -223,6 +250,7 @@ def _parse(document: dict[str, Any], directory: pathlib.Path) -> Manifest:
         rejected=tuple(Rejection(**rejection) for rejection in document[_REJECTED]),
         versions=dict(document[_VERSIONS]),
         disclaimer=str(document[_DISCLAIMER]),
+        warnings=tuple(ImageWarning(**warning) for warning in document.get(_WARNINGS, ())),
         schema_version=int(document[_SCHEMA_VERSION]),
     )
 

@@ -17,7 +17,7 @@ from data_prep.dicom_access import header_text
 from data_prep.dicom_header import STORED_VALUES, ReadOptions, read_header, read_identifiers
 from data_prep.errors import InputError
 from data_prep.identity import Identity, read_or_make_salt
-from data_prep.manifest import MANIFEST_NAME, Manifest, Rejection, render_manifest
+from data_prep.manifest import MANIFEST_NAME, ImageWarning, Manifest, Rejection, render_manifest
 from data_prep.png import grey_png_size
 from data_prep.resume import PlanFingerprint, fingerprint_files, finished_result, require_free, unfinished
 from data_prep.schema import SPLITS
@@ -113,12 +113,14 @@ class Conversion:
     Attributes:
         manifest: As written.
         rejected: As in the manifest, but under the files' own names.
+        warnings: Likewise, in order of file.
         kept: Shards that were there, from a conversion that was interrupted.
     """
 
     manifest: Manifest
     rejected: tuple[Rejection, ...]
-    kept: int = 0
+    warnings: tuple[ImageWarning, ...]
+    kept: int
 
 
 def make_plan(config: ConvertConfig) -> Plan:
@@ -183,7 +185,9 @@ def write_plan(plan: Plan) -> Conversion:
             rejected=told,
         )
         write_text(config.output_dir / MANIFEST_NAME, render_manifest(manifest))
-    return Conversion(manifest, rejected, kept=len(finished))
+    files_of = {job.image_id: job.case.file for task in tasks for job in task.jobs}
+    warnings = tuple(sorted(ImageWarning(files_of[found.image], found.warning) for found in manifest.warnings))
+    return Conversion(manifest, rejected, warnings, kept=len(finished))
 
 
 def _write_missing(tasks: Sequence[ShardTask], finished: Set[str], config: ConvertConfig) -> list[ShardResult]:

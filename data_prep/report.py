@@ -1,11 +1,17 @@
 """What `data_prep.convert` and `data_prep.verify` tell the person who runs them."""
 
+import re
+from collections.abc import Sequence
+
 from data_prep.command import DISCLAIMER
+from data_prep.manifest import ImageWarning
 from data_prep.pipeline import LOCAL_RUNNER, Conversion, Plan
 from data_prep.schema import SPLITS
 from data_prep.verification import Verification
 
 __all__ = ["conversion_lines", "plan_lines", "verification_line"]
+
+_FILES_SHOWN = 3  # of each kind of warning; the manifest holds all
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -35,7 +41,21 @@ def conversion_lines(conversion: Conversion) -> list[str]:
     if conversion.rejected:
         lines.append(f"{len(conversion.rejected)} rejected:")
         lines.extend(f"  {bad.file}: {bad.reason}" for bad in conversion.rejected)
+    lines.extend(_warning_lines(conversion.warnings))
     return [*lines, f"Records and manifest.json: {manifest.directory}", DISCLAIMER]
+
+
+def _warning_lines(warnings: Sequence[ImageWarning]) -> list[str]:
+    """Returns the warnings by kind, which is their text but for its numbers, the commonest first, with a few files."""
+    kinds: dict[str, list[ImageWarning]] = {}
+    for warning in warnings:
+        kinds.setdefault(re.sub(r"\d+", "", warning.warning), []).append(warning)
+    lines = [f"{len({warning.image for warning in warnings})} images with warnings:"] if warnings else []
+    for found in sorted(kinds.values(), key=lambda found: (-len(found), found[0].warning)):
+        files = ", ".join(warning.image for warning in found[:_FILES_SHOWN])
+        more = ", ..." if len(found) > _FILES_SHOWN else ""
+        lines.append(f"  {len(found)} x {found[0].warning} ({files}{more})")
+    return lines
 
 
 def verification_line(verification: Verification) -> str:

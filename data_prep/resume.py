@@ -26,7 +26,7 @@ from typing import Any
 
 from data_prep.atomic import PARTIAL, write_json
 from data_prep.errors import InputError, UnfinishedError
-from data_prep.manifest import MANIFEST_NAME, Rejection, ShardInfo
+from data_prep.manifest import MANIFEST_NAME, ImageWarning, Rejection, ShardInfo
 from data_prep.shards import SHARD, ImageFacts, ShardResult, ShardTask, file_sha256
 
 __all__ = [
@@ -43,7 +43,7 @@ _FOLDER = ".unfinished"
 _PLAN = "plan.json"
 _LOCK = "lock"
 
-_INFO, _FACTS, _REJECTED = "info", "facts", "rejected"
+_INFO, _FACTS, _REJECTED, _WARNINGS = "info", "facts", "rejected", "warnings"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +135,7 @@ def keep_result(task: ShardTask, result: ShardResult) -> None:
         _INFO: dataclasses.asdict(result.info),
         _FACTS: [dataclasses.asdict(fact) for fact in result.facts],
         _REJECTED: [[index[bad.file], bad.reason] for bad in result.rejected],
+        _WARNINGS: [dataclasses.asdict(warning) for warning in result.warnings],
     }
     write_json(_result_path(task), document)
 
@@ -147,6 +148,7 @@ def kept_result(task: ShardTask) -> ShardResult | None:
             ShardInfo(**document[_INFO]),
             tuple(ImageFacts(**fact) for fact in document[_FACTS]),
             tuple(Rejection(task.jobs[number].case.file, reason) for number, reason in document[_REJECTED]),
+            tuple(ImageWarning(**warning) for warning in document[_WARNINGS]),
         )
         return result if task.path.stat().st_size == result.info.bytes else None
     except (OSError, ValueError, KeyError, TypeError, IndexError):

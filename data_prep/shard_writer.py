@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from data_prep.atomic import temporary_beside
 from data_prep.errors import InputError
-from data_prep.manifest import Rejection, ShardInfo
+from data_prep.manifest import ImageWarning, Rejection, ShardInfo
 from data_prep.resume import keep_result
 from data_prep.schema import to_example
 from data_prep.shards import (
@@ -36,17 +36,19 @@ def write_shard(task: ShardTask, on_image: Callable[[], object] = lambda: None) 
     """
     facts: list[ImageFacts] = []
     rejected: list[Rejection] = []
+    warnings: list[ImageWarning] = []
 
     def examples() -> Iterator[bytes]:
         for job in task.jobs:
             try:
-                record = make_record(job)
+                record, found = make_record(job)
             except InputError as error:
                 if task.strict:
                     raise
                 rejected.append(rejection(job.case, error))
             else:
                 facts.append(describe_record(record))
+                warnings.extend(found)
                 yield to_example(record)
             on_image()
 
@@ -59,7 +61,7 @@ def write_shard(task: ShardTask, on_image: Callable[[], object] = lambda: None) 
             examples=len(facts),
             bytes=temporary.stat().st_size,
         )
-        result = ShardResult(info, tuple(facts), tuple(rejected))
+        result = ShardResult(info, tuple(facts), tuple(rejected), tuple(warnings))
         # Before the final name: a shard that has it without a result would have to be read again.
         keep_result(task, result)
     return result

@@ -13,7 +13,7 @@ from data_prep.datasets.case import Case
 from data_prep.dicom_header import STORED_VALUES, ReadOptions
 from data_prep.errors import InputError
 from data_prep.mammogram import SpacingSource, read_mammogram
-from data_prep.manifest import Rejection, ShardInfo
+from data_prep.manifest import ImageWarning, Rejection, ShardInfo
 from data_prep.schema import Record
 
 __all__ = [
@@ -89,6 +89,7 @@ class ShardResult:
     info: ShardInfo
     facts: tuple[ImageFacts, ...]
     rejected: tuple[Rejection, ...]
+    warnings: tuple[ImageWarning, ...] = ()
 
 
 def shard_name(split: str, index: int, count: int) -> str:
@@ -137,19 +138,20 @@ def file_sha256(path: pathlib.Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def make_record(job: Job) -> Record:
-    """Reads one image with its annotation.
+def make_record(job: Job) -> tuple[Record, tuple[ImageWarning, ...]]:
+    """Reads one image with its annotation; returns the record and what both warn of.
 
     Raises:
         InputError: The image or its annotation cannot be used; `where` is the file.
     """
     case, overrides = job.case, job.case.overrides
     mammogram = read_mammogram(case.image, job.read_options)
-    mask = case.annotation.mask((mammogram.pixels.shape[0], mammogram.pixels.shape[1]))
+    size = mammogram.pixels.shape[0], mammogram.pixels.shape[1]
+    mask = case.annotation.mask(size)
     spacing, source = mammogram.pixel_spacing_mm, mammogram.spacing_source
     if overrides.pixel_spacing_mm is not None:
         spacing, source = overrides.pixel_spacing_mm, SpacingSource.CASES_CSV
-    return Record(
+    record = Record(
         pixels=mammogram.pixels,
         bits_stored=mammogram.bits_stored,
         mask=mask,
@@ -162,6 +164,8 @@ def make_record(job: Job) -> Record:
         calcification_count=count_calcifications(mask),
         source_sha256=mammogram.source_sha256,
     )
+    found = (*mammogram.warnings, *case.annotation.warnings(size))
+    return record, tuple(ImageWarning(job.image_id, warning) for warning in found)
 
 
 def describe_record(record: Record) -> ImageFacts:

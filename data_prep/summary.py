@@ -54,6 +54,7 @@ def summarise(
         intensity_mean=mean,
         intensity_standard_deviation=deviation,
         rejected=rejected,
+        warnings=tuple(sorted(warning for result in results for warning in result.warnings)),
         versions=versions(),
         disclaimer=DISCLAIMER,
     )

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import pathlib
 import re
@@ -13,11 +14,14 @@ from pydicom.data import get_testdata_file
 from data_prep.command import DISCLAIMER
 from data_prep.datasets import Folder
 from data_prep.errors import InputError
-from data_prep.manifest import read_manifest
+from data_prep.identity import Identity
+from data_prep.manifest import ImageWarning, read_manifest
 from data_prep.pipeline import ConvertConfig, make_plan, write_plan
+from data_prep.report import conversion_lines
 from data_prep.schema import from_example
 from data_prep.shards import read_shard
 from data_prep.split import SplitBy
+from data_prep.verification import verify_records
 from tests.fakes.dicom import fake_uid, write_dicom
 from tests.fakes.folder import fake_mask, fake_pixels, write_folder, write_png
 
@@ -209,6 +213,83 @@ def test_ids_depend_on_the_salt_and_on_nothing_else(good, tmp_path):
     assert first.split == again.split
     assert not set(first.split) & set(other.split)
     assert all(re.fullmatch("[0-9a-f]{16}", name) for name in first.split)
+
+
+# Warnings.
+
+
+class FolderWithNotes(Folder):
+    """The folder data set with annotations that warn."""
+
+    def list_cases(self, data_dir):
+        listing = super().list_cases(data_dir)
+        cases = (
+            dataclasses.replace(case, annotation=AnnotationWithNotes(case.annotation, (f"points left out: {number}",)))
+            for number, case in enumerate(listing.cases, start=1)
+        )
+        return dataclasses.replace(listing, cases=tuple(cases))
+
+
+@dataclasses.dataclass(frozen=True)
+class AnnotationWithNotes:
+    of: object
+    notes: tuple
+
+    def check(self, size):
+        self.of.check(size)
+
+    def mask(self, size):
+        return self.of.mask(size)
+
+    def warnings(self, size):
+        return self.notes if size == (24, 20) else ("another size",)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_warnings_of_images_and_annotations_are_told_by_kind_and_kept_in_the_manifest(tmp_path, workers):
+    data_dir = write_folder(tmp_path / "in", PATIENTS, views=1)
+    write_dicom(
+        data_dir / "case2" / "view0.dcm", fake_pixels(8), patient_id=PATIENTS[2], study_uid=fake_uid(77, 2),
+        BreastImplantPresent="YES",
+    )  # fmt: skip
+    config = ConvertConfig(
+        FolderWithNotes(),
+        data_dir,
+        tmp_path / "out",
+        salt_file=tmp_path / "salt",
+        workers=workers,
+        examples_per_shard=1,
+    )
+    conversion = write_plan(make_plan(config))
+    assert [(found.image, found.warning) for found in conversion.warnings] == [
+        ("case0/view0.dcm", "points left out: 1"),
+        ("case1/view0.dcm", "points left out: 2"),
+        ("case2/view0.dcm", "breast implant (0028,1300)"),
+        ("case2/view0.dcm", "points left out: 3"),
+        ("case3/view0.dcm", "points left out: 4"),
+    ]
+    lines = conversion_lines(conversion)
+    start = lines.index("4 images with warnings:")
+    assert lines[start + 1 : start + 3] == [
+        "  4 x points left out: 1 (case0/view0.dcm, case1/view0.dcm, case2/view0.dcm, ...)",
+        "  1 x breast implant (0028,1300) (case2/view0.dcm)",
+    ]
+    identity = Identity((tmp_path / "salt").read_bytes())
+    manifest = read_manifest(tmp_path / "out")
+    assert set(manifest.warnings) == {
+        ImageWarning(identity.image("case2/view0"), "breast implant (0028,1300)"),
+        *(ImageWarning(identity.image(f"case{number}/view0"), f"points left out: {number + 1}") for number in range(4)),
+    }
+    assert list(manifest.warnings) == sorted(manifest.warnings)
+    assert b"case2" not in (tmp_path / "out" / "manifest.json").read_bytes()
+    assert verify_records(tmp_path / "out").problems == ()
+
+
+def test_a_manifest_without_warnings_is_one_of_before_there_were_any(good, tmp_path):
+    convert(good, tmp_path / "out")
+    assert "warnings" not in json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert read_manifest(tmp_path / "out").warnings == ()
+    assert verify_records(tmp_path / "out").problems == ()
 
 
 # Bad input.

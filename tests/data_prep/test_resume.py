@@ -16,7 +16,7 @@ from data_prep.manifest import read_manifest
 from data_prep.pipeline import ConvertConfig, make_plan, write_plan
 from data_prep.shards import read_shard
 from tests.fakes.commands import ROOT, assert_one_line_error, command, environment
-from tests.fakes.dicom import write_dicom
+from tests.fakes.dicom import fake_uid, write_dicom
 from tests.fakes.folder import fake_mask, fake_pixels, write_folder, write_png
 
 PATIENTS = tuple(f"ID-{number:04d}" for number in range(8))
@@ -33,10 +33,14 @@ def contents(folder):
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
-    """16 images of 8 patients, one of them with a mask that turns out damaged after the headers were read."""
+    """16 images of 8 patients; the mask of one turns out damaged after the headers were read, another warns."""
     root = write_folder(tmp_path_factory.mktemp("data"), PATIENTS, views=2)
     damaged = root / "case3" / "view0.png"
     damaged.write_bytes(damaged.read_bytes()[:-30])
+    write_dicom(
+        root / "case5" / "view1.dcm", fake_pixels(21), patient_id=PATIENTS[5], study_uid=fake_uid(77, 5),
+        BreastImplantPresent="YES",
+    )  # fmt: skip
     return root
 
 
@@ -47,7 +51,8 @@ def undisturbed(data_dir, tmp_path_factory):
     convert(data_dir, out)
     files = contents(out)
     assert len(files) == 9
-    assert len(json.loads(files["manifest.json"])["rejected"]) == 1
+    manifest = json.loads(files["manifest.json"])
+    assert (len(manifest["rejected"]), len(manifest["warnings"])) == (1, 1)
     return out
 
 
