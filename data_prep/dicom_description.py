@@ -120,7 +120,7 @@ def _value_warnings(dataset: Dataset, options: ReadOptions) -> list[str]:
     if lossy == "01" or syntax in _LOSSY_SYNTAXES:
         found.append("lossy compression (0028,2110)")
     elif lossy != "00" and syntax in _PERHAPS_LOSSY_SYNTAXES:
-        found.append("perhaps lossy compression: the transfer syntax allows it and (0028,2110) does not tell")
+        found.append("perhaps lossy compression: (0028,2110) does not tell")
     if read_integer(dataset, "PixelRepresentation", 0) == 1:
         found.append("signed stored values, raised by half of full scale: PixelRepresentation (0028,0103) is 1")
     if not options.voi_lut:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 from pydicom.dataset import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from data_prep.decoding import decode_frame, transfer_syntax
 from data_prep.dicom_access import header_text, parse_dicom, read_code, read_integer, read_items, read_value
@@ -34,6 +35,8 @@ _HEADER_TAGS = (
 )  # fmt: skip
 
 _MAX_BYTES = 1 << 30
+
+_UNPACKED = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +107,8 @@ def _header(dataset: Dataset) -> SegmentationHeader:
     meaning, warnings = {}, []
     for segment in read_items(dataset, "SegmentSequence"):
         number = read_integer(segment, "SegmentNumber")
+        if kind == "LABELMAP" and number == 0:
+            continue  # the background, which a label map may describe too
         meaning[number], warning = _meaning(segment)
         if warning:
             warnings.append(f"segment {number} {warning}")
@@ -151,7 +156,25 @@ def _drawn_frames(dataset: Dataset, header: SegmentationHeader) -> Iterator[tupl
         if number not in header.meaning:
             raise InputError(f"a frame belongs to a segment of SegmentSequence (0062,0002); found number {number}")
         if header.meaning[number] != BACKGROUND:
-            yield header.meaning[number], decode_frame(dataset, index) >= threshold
+            frame = _unpack(dataset, index, header.size) if kind == "BINARY" else decode_frame(dataset, index)
+            yield header.meaning[number], frame >= threshold
+
+
+def _unpack(dataset: Dataset, index: int, size: tuple[int, int]) -> np.ndarray:
+    """Unpacks one frame of single bits, lowest first (PS3.5 8.1.1); frames need not begin at a byte.
+
+    Own code: pydicom 3.0.2 takes a frame that begins within a byte for a damaged one.
+    """
+    if read_integer(dataset, "BitsAllocated") != 1 or transfer_syntax(dataset) not in _UNPACKED:
+        raise InputError("a BINARY segmentation has BitsAllocated (0028,0100) 1 and little endian pixels as they are")
+    count = size[0] * size[1]
+    first = index * count
+    packed = read_value(dataset, "PixelData") or b""
+    bits = np.unpackbits(np.frombuffer(packed[first // 8 : -(-(first + count) // 8)], np.uint8), bitorder="little")
+    frame = bits[first % 8 : first % 8 + count]
+    if frame.size < count:
+        raise InputError(f"PixelData (7FE0,0010) must hold {count} bits a frame; it is truncated")
+    return frame.reshape(size)
 
 
 def _labelled(labels: np.ndarray, meaning: Mapping[int, int]) -> Iterator[tuple[int, np.ndarray]]:

@@ -1,0 +1,35 @@
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_prep.errors import InputError
+from data_prep.png import decode_grey_png, encode_png
+from tests.fakes.folder import fake_pixels
+
+
+def test_every_truncation_of_a_png_is_refused(tmp_path):
+    data = encode_png(fake_pixels(0, 9, 9, bits=16))
+    for length in range(0, len(data) - 20, 5):
+        with pytest.raises(InputError):
+            decode_grey_png(data[:length])
+
+
+@given(height=st.integers(1, 9), width=st.integers(1, 9), seed=st.integers(0, 99), deep=st.booleans())
+def test_png_coding_is_lossless_and_keeps_the_depth(height, width, seed, deep):
+    pixels = fake_pixels(seed, height, width, bits=16 if deep else 8).astype(np.uint16 if deep else np.uint8)
+    decoded = decode_grey_png(encode_png(pixels))
+    assert decoded.dtype == pixels.dtype
+    np.testing.assert_array_equal(decoded, pixels)
+
+
+def test_a_png_that_claims_too_many_pixels_is_refused_before_they_are_decoded(tmp_path):
+    data = bytearray(encode_png(np.zeros((2, 2), np.uint8)))
+    for claimed in (11_000, 65_000):
+        data[16:24] = struct.pack(">II", claimed, claimed)
+        data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+        with pytest.raises(InputError, match="at most"):
+            decode_grey_png(bytes(data))
