@@ -8,7 +8,6 @@ import hmac
 import os
 import pathlib
 import re
-from collections.abc import Iterable
 
 from data_prep.errors import InputError
 
@@ -17,9 +16,9 @@ __all__ = ["Identity", "read_or_make_salt"]
 _SALT_BYTES = 32
 _MIN_SALT_BYTES = 16
 _HEX_DIGITS = 16  # 64 bits: two of a million names agree with a probability of 3e-8
-_MIN_REDACTED = 4  # shorter identifiers name nobody and would garble every other name
 
-_UID = re.compile(r"\d+(?:\.\d+){4,}")  # what has the form of a DICOM UID names an image, whatever header says so
+_LINE = re.compile(r" line \d+\Z")
+_SUFFIXES = (".dcm", ".dicom", ".png", ".tif", ".tiff", ".npy", ".xml", ".csv")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,15 +39,19 @@ class Identity:
         """Returns `patient/id` for a patient's name; "" for an unknown patient."""
         return self._name("patient", key) if key else ""
 
-    def redact(self, text: str, identifiers: Iterable[str]) -> str:
-        """Replaces identifiers that stand as words of their own in a file name, and all UIDs, by hashes."""
+    def file(self, place: str) -> str:
+        """Returns what stands for a file of the data set, such as "3f0c...9a.dcm", or a line in it.
+
+        Names of files and folders tell patients and dates in any form, so none of it is kept but a suffix that is ours.
+
+        Args:
+            place: Path relative to the data directory, with "/"; perhaps with " line 12" behind it.
+        """
         if self.salt is None:
-            return text
-        for identifier in sorted(set(identifiers), key=lambda name: (-len(name), name)):
-            if len(identifier) >= _MIN_REDACTED:
-                word = rf"(?<![0-9A-Za-z]){re.escape(identifier)}(?![0-9A-Za-z])"
-                text = re.sub(word, self._name("patient", identifier), text, flags=re.IGNORECASE)
-        return _UID.sub(lambda uid: self._name("uid", uid[0]), text)
+            return place
+        path = _LINE.sub("", place)
+        suffix = pathlib.PurePosixPath(path).suffix.lower()
+        return self._name("file", path) + (suffix if suffix in _SUFFIXES else "") + place[len(path) :]
 
     def _name(self, kind: str, key: str) -> str:
         if self.salt is None:

@@ -1,7 +1,7 @@
 """The manifest of a folder of records: what was converted, how, and a checksum of every byte of it.
 
 Written last, so a folder that holds `manifest.json` is complete. Holds no absolute path and nothing of a DICOM header;
-where the name of a rejected file repeats an identifier of some header, its hash stands there.
+unless the data set is public, salted hashes stand in place of the names of rejected files.
 """
 
 import dataclasses
@@ -85,7 +85,7 @@ class Rejection:
     """A file that was left out.
 
     Attributes:
-        file: Path relative to the data directory, with "/".
+        file: Path relative to the data directory, with "/"; in a manifest `Identity.file` of it.
         reason: The rule it breaks and what was found, on one line.
     """
 

@@ -1,7 +1,7 @@
 """A conversion: list the files, look at their headers, split by patient, write shards, then the manifest.
 
-Patient ID and Study Instance UID are read for the split and go no further: records and manifest hold salted hashes,
-also where a rejected file's name repeats an identifier that some header of the data set holds.
+Patient ID and Study Instance UID are read for the split and go no further: records and manifest hold salted hashes, in
+place of the names of rejected files too.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from data_prep import beam_runner, pool
 from data_prep.atomic import write_text
 from data_prep.datasets import Case, DataSet
 from data_prep.dicom_access import header_text
-from data_prep.dicom_header import STORED_VALUES, ReadOptions, read_header, read_identifiers
+from data_prep.dicom_header import STORED_VALUES, ReadOptions, read_header
 from data_prep.errors import InputError
 from data_prep.identity import Identity, read_or_make_salt
 from data_prep.manifest import MANIFEST_NAME, ImageWarning, Manifest, Rejection, render_manifest
@@ -96,14 +96,12 @@ class Plan:
         sides: Split -> its cases in the order of the records.
         patients: Key of a case -> name of its patient, the same for all of a patient's images; "" where unknown.
         rejected: Files left out so far, under their own names.
-        listed: Every case of the data set, also those rejected since.
     """
 
     config: ConvertConfig
     sides: Mapping[str, tuple[Case, ...]]
     patients: Mapping[str, str]
     rejected: tuple[Rejection, ...]
-    listed: tuple[Case, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +110,7 @@ class Conversion:
 
     Attributes:
         manifest: As written.
-        rejected: As in the manifest, but under the files' own names.
+        rejected: As in the manifest, but under the files' own names: for the user's screen alone.
         warnings: Likewise, in order of file.
         kept: Shards that were there, from a conversion that was interrupted.
     """
@@ -154,7 +152,6 @@ def make_plan(config: ConvertConfig) -> Plan:
         sides=_split(cases, patients, config),
         patients=patients,
         rejected=tuple(sorted(rejected)),
-        listed=listing.cases,
     )
 
 
@@ -174,16 +171,16 @@ def write_plan(plan: Plan) -> Conversion:
         finished = [result for task in tasks if (result := finished_result(task)) is not None]
         results = [*finished, *_write_missing(tasks, {result.info.name for result in finished}, config)]
         rejected = tuple(sorted([*plan.rejected, *(bad for result in results for bad in result.rejected)]))
-        identifiers = _identifiers(plan, rejected)
-        told = tuple(Rejection(identity.redact(bad.file, identifiers), bad.reason) for bad in rejected)
         manifest = summarise(
             config.output_dir,
             results,
             data_set=config.data_set.name,
             flags=config.recorded(),
             split_by=config.split_by,
-            rejected=told,
+            rejected=rejected,
         )
+        told = tuple(sorted(Rejection(identity.file(bad.file), bad.reason) for bad in rejected))
+        manifest = dataclasses.replace(manifest, rejected=told)
         write_text(config.output_dir / MANIFEST_NAME, render_manifest(manifest))
     files_of = {job.image_id: job.case.file for task in tasks for job in task.jobs}
     warnings = tuple(sorted(ImageWarning(files_of[found.image], found.warning) for found in manifest.warnings))
@@ -219,17 +216,6 @@ def _examine(case: Case, config: ConvertConfig) -> list[str]:
         raise InputError(f"{unknown}: name the patient in cases.csv (columns file,patient) or use --split_by=image")
     case.annotation.check(size)
     return names
-
-
-def _identifiers(plan: Plan, rejected: Sequence[Rejection]) -> frozenset[str]:
-    """Collects what must not leave with the names of rejected files; nothing to do where there are none."""
-    if not rejected or plan.config.public_ids:
-        return frozenset()
-    found: set[str] = set()
-    for path in {*(case.image for case in plan.listed), *(plan.config.data_dir / bad.file for bad in rejected)}:
-        found |= read_identifiers(path)
-    found |= {case.overrides.patient for case in plan.listed if case.overrides.patient is not None}
-    return frozenset(found | {patient_key(name) for name in found})
 
 
 def _split(cases: Sequence[Case], patients: Mapping[str, str], config: ConvertConfig) -> dict[str, tuple[Case, ...]]:

@@ -376,7 +376,7 @@ REASONS = {
 
 def test_bad_files_are_listed_with_their_reasons_and_the_good_ones_go_on(mixed, tmp_path):
     (mixed / "cases.csv").write_text("file,patient\nbad/shallow.png,p8\nbad/colourful.png,p9\n")
-    ended = run_convert(f"--data_dir={mixed}", f"--output_dir={tmp_path / 'out'}", "--workers=1")
+    ended = run_convert(f"--data_dir={mixed}", f"--output_dir={tmp_path / 'out'}", "--workers=1", "--public_ids")
     assert ended.returncode == 0, ended.stderr
     manifest = read_manifest(tmp_path / "out")
     assert sum(manifest.images.values()) == 8
