@@ -29,7 +29,6 @@ __all__ = ["InBreast", "Subset"]
 
 _IMAGES, _ANNOTATIONS = "AllDICOMs", "AllXML"
 _NAME = re.compile(r"(\d{1,20})_([0-9a-f]{16})_MG_([LR])_(CC|MLO?)_ANON\.dcm", re.ASCII | re.IGNORECASE)
-_HEX = re.compile(r"[0-9a-f]{12,}", re.IGNORECASE)  # a patient, perhaps with a digit missing; ids are shorter
 _NORMAL = "1"  # BI-RADS
 
 _MISNAMED = "a DICOM file must be named <id>_<16 hex digits>_MG_<L|R>_<CC|ML>_ANON.dcm, which tells the patient"
@@ -115,15 +114,10 @@ def _images(data_dir: pathlib.Path) -> tuple[list[_Image], list[Rejection]]:
             laterality, view = Laterality(match[3].upper()), View.CC if match[4].upper() == "CC" else View.MLO
             images.append(_Image(match[1], file, match[2].lower(), laterality, view))
         elif may_be_dicom(path):
-            rejected.append(Rejection(_without_patient(file), _MISNAMED))
+            rejected.append(Rejection(file, _MISNAMED))
     count = collections.Counter(image.id for image in images)
-    rejected += [Rejection(_without_patient(image.file), _TWICE) for image in images if count[image.id] > 1]
+    rejected += [Rejection(image.file, _TWICE) for image in images if count[image.id] > 1]
     return [image for image in images if count[image.id] == 1], rejected
-
-
-def _without_patient(file: str) -> str:
-    """Hides the patient in the name of a file that becomes no case: no header says what is to be hashed in it."""
-    return _HEX.sub("*", file)
 
 
 def _annotations(data_dir: pathlib.Path) -> dict[str, list[pathlib.Path]]:
