@@ -124,7 +124,7 @@ class PlistRois:
             found.append(f"NumberOfROIs is {_told(stated)}, found {count}: the list is taken")
         unknown = {number: name for number, name in enumerate(_names(images), 1) if _folded(name) not in KNOWN_NAMES}
         if unknown:
-            found.append(f"ROIs of an unknown name are left out: {_listed(unknown)}")
+            found.append(f"ROIs of an unknown name are left out, by number: {_listed(unknown)}")
         if empty := sum(not len(roi.points) for roi in rois):
             found.append(f"ROIs without a point are left out: {empty}")
         if differing := sum(roi.stated != len(roi.points) for roi in rois):

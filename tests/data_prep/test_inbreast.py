@@ -218,7 +218,7 @@ def test_a_conversion_gives_records_as_drawn_and_verifies(tree, tmp_path):
         (IMAGES[1].file, "<stem>.xml: not a whole XML property list (ExpatError)")
     ]
     assert [(found.image, found.warning) for found in manifest.warnings] == [
-        ("20586960", "ROIs of an unknown name are left out: 2")
+        ("20586960", "ROIs of an unknown name are left out, by number: 2")
     ]
     assert manifest.data_set == "inbreast"
     assert manifest.flags["inbreast_calcification_names"] == ["Calcification"]

@@ -91,7 +91,7 @@ def test_unknown_names_are_left_out_and_told_by_number(xml):
     rois = annotation(xml, roi("Mass"), roi("Calcifiction", *SQUARE), *odd, roi("Calcification", (0, 5)))
     assert drawn(rois) == [*NOTHING[:5], "#......."]
     assert rois.warnings(SIZE) == (
-        "ROIs of an unknown name are left out: 2 (like calcification), 3, 4, 5, 6, and 2 more",
+        "ROIs of an unknown name are left out, by number: 2 (like calcification), 3, 4, 5, 6, and 2 more",
     )
 
 
