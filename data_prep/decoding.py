@@ -24,7 +24,7 @@ from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
 
 from data_prep.codestream import StreamHeader, read_jpeg2000_header, read_jpeg_header
-from data_prep.dicom_access import one_line, quiet_pydicom, read_code, read_integer
+from data_prep.dicom_access import header_text, one_line, quiet_pydicom, read_integer
 from data_prep.errors import InputError
 
 __all__ = ["decode_frame", "transfer_syntax"]
@@ -117,7 +117,7 @@ def _decode_encoded(dataset: Dataset, syntax: uid.UID, index: int) -> np.ndarray
         "bits_allocated": read_integer(dataset, "BitsAllocated"),
         "bits_stored": read_integer(dataset, "BitsStored"),
         "pixel_representation": read_integer(dataset, "PixelRepresentation", 0),
-        "photometric_interpretation": read_code(dataset, "PhotometricInterpretation"),
+        "photometric_interpretation": header_text(dataset, "PhotometricInterpretation"),
         "number_of_frames": 1,
         "samples_per_pixel": 1,
     }

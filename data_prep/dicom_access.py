@@ -18,9 +18,16 @@ from data_prep.errors import InputError
 from data_prep.png import MAX_PIXELS
 
 __all__ = [
-    "header_text", "named", "one_line", "parse_dicom", "quiet_pydicom", "read_code", "read_integer", "read_items",
-    "read_numbers", "read_value",
+    "header_text", "named", "one_line", "parse_dicom", "quiet_pydicom", "read_integer", "read_items",
+    "read_numbers", "read_value", "tell_code",
 ]  # fmt: skip
+
+# Modality (PS3.3 C.7.3.1.1.1), Photometric Interpretation (C.7.6.3.1.2): of what is found beside mammograms.
+_TERMS = frozenset({
+    "AU", "BMD", "CR", "CT", "DOC", "DX", "ES", "IO", "KO", "MG", "MR", "NM", "OT", "PR", "PT", "PX", "REG", "RF", "RG",
+    "RTDOSE", "RTIMAGE", "RTPLAN", "RTSTRUCT", "SC", "SEG", "SM", "SR", "US", "XA", "XC", "MONOCHROME1", "MONOCHROME2",
+    "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "XYB", "BINARY", "FRACTIONAL", "LABELMAP",
+})  # fmt: skip
 
 # A deflated file may unpack to a thousand times its size: this much holds the largest image and its header.
 _MAX_INFLATED_BYTES = 2 * MAX_PIXELS + (64 << 20)
@@ -105,22 +112,31 @@ def header_text(dataset: Dataset, keyword: str) -> str:
     return "" if value is None else str(value).strip()
 
 
-def read_code(dataset: Dataset, keyword: str) -> str:
-    """Returns a code string as one printable line of at most 40 characters, for checks and messages."""
-    return "".join(character for character in header_text(dataset, keyword) if character.isprintable())[:40]
+def tell_code(code: str) -> str:
+    """Returns how a message may tell a code: itself where it is one of the standard's terms.
+
+    In a damaged file any attribute may hold a piece of the patient's name.
+    """
+    return code if code in _TERMS else "another" if code else "none"
 
 
 def read_integer(dataset: Dataset, keyword: str, default: int | None = None) -> int:
-    """Returns one integer; `default` where the attribute is absent, if there is one."""
+    """Returns one integer of 16 bits; `default` where the attribute is absent, if there is one.
+
+    Longer ones are refused, all the more since a message that told one might tell a number that names a patient.
+    """
     value = read_value(dataset, keyword)
     if value is None:
         if default is None:
             raise InputError(f"an image needs {named(keyword)}; found none")
         return default
     try:
-        return int(value)
+        number = int(value)
     except (TypeError, ValueError, OverflowError):
         raise InputError(f"{named(keyword)} must be one integer; found a {type(value).__name__}") from None
+    if not -0x8000 <= number <= 0xFFFF:
+        raise InputError(f"{named(keyword)} must be an integer of 16 bits; found a longer one")
+    return number
 
 
 def read_numbers(dataset: Dataset, keyword: str) -> tuple[float, ...] | None:

@@ -5,7 +5,7 @@ import math
 from pydicom.dataset import Dataset
 from pydicom.uid import HTJ2K, JPEG2000, UID, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
-from data_prep.dicom_access import header_text, read_code, read_integer, read_items, read_numbers
+from data_prep.dicom_access import header_text, read_integer, read_items, read_numbers
 from data_prep.dicom_header import ReadOptions, is_for_processing
 from data_prep.dicom_terms import Laterality, SpacingSource, View
 from data_prep.voi import has_voi
@@ -45,7 +45,7 @@ def find_spacing(dataset: Dataset) -> tuple[tuple[float, float] | None, SpacingS
     """
     patient, imager = _pair(dataset, "PixelSpacing"), _pair(dataset, "ImagerPixelSpacing")
     factor = _magnification(dataset)
-    calibrated = read_code(dataset, "PixelSpacingCalibrationType") in ("GEOMETRY", "FIDUCIAL")
+    calibrated = header_text(dataset, "PixelSpacingCalibrationType") in ("GEOMETRY", "FIDUCIAL")
     if patient is not None and (patient != imager or factor == 1.0 or calibrated):
         return patient, SpacingSource.PIXEL_SPACING
     if imager is not None:
@@ -94,7 +94,7 @@ def describe_warnings(dataset: Dataset, options: ReadOptions) -> tuple[str, ...]
         ("BreastImplantPresent", "breast implant (0028,1300)"),
         ("PartialView", "partial view (0028,1350)"),
     ):
-        if read_code(dataset, keyword).upper() == "YES":
+        if header_text(dataset, keyword).upper() == "YES":
             found.append(warning)
     found += _view_warnings(dataset)
     found += _value_warnings(dataset, options)
@@ -115,7 +115,7 @@ def _view_warnings(dataset: Dataset) -> list[str]:
 def _value_warnings(dataset: Dataset, options: ReadOptions) -> list[str]:
     """Tells what may have changed intensities: PS3.3 C.7.6.1.1.5 on lossy compression, C.8.11.3 on rescale and sign."""
     found = []
-    lossy = read_code(dataset, "LossyImageCompression")
+    lossy = header_text(dataset, "LossyImageCompression")
     syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
     if lossy == "01" or syntax in _LOSSY_SYNTAXES:
         found.append("lossy compression (0028,2110)")

@@ -8,7 +8,14 @@ import re
 from pydicom.dataset import Dataset
 
 from data_prep.decoding import transfer_syntax
-from data_prep.dicom_access import header_text, parse_dicom, read_code, read_integer, read_items, read_numbers
+from data_prep.dicom_access import (
+    header_text,
+    parse_dicom,
+    read_integer,
+    read_items,
+    read_numbers,
+    tell_code,
+)
 from data_prep.errors import InputError
 from data_prep.png import MAX_PIXELS
 
@@ -85,7 +92,7 @@ def read_identifiers(path: pathlib.Path) -> set[str]:
 
 def is_for_processing(dataset: Dataset) -> bool:
     """Tells a mammogram for processing by its SOP class or Presentation Intent Type (0008,0068)."""
-    intent = read_code(dataset, "PresentationIntentType")
+    intent = header_text(dataset, "PresentationIntentType")
     return header_text(dataset, "SOPClassUID") in _FOR_PROCESSING or intent == "FOR PROCESSING"
 
 
@@ -95,8 +102,8 @@ def check_header(dataset: Dataset, options: ReadOptions) -> None:
     Raises:
         InputError: Not a single-frame greyscale mammogram as `options` want it; names attribute and value.
     """
-    if (modality := read_code(dataset, "Modality")) != "MG":
-        raise InputError(f"not a mammogram: Modality (0008,0060) must be MG; found {modality or 'none'}")
+    if (modality := header_text(dataset, "Modality")) != "MG":
+        raise InputError(f"not a mammogram: Modality (0008,0060) must be MG; found {tell_code(modality)}")
     if header_text(dataset, "SOPClassUID") == _TOMOSYNTHESIS:
         raise InputError("not a mammogram: SOPClassUID (0008,0016) is Breast Tomosynthesis Image Storage")
     if is_for_processing(dataset) and not options.for_processing:
@@ -108,10 +115,10 @@ def check_header(dataset: Dataset, options: ReadOptions) -> None:
         raise InputError(f"a mammogram has one channel; found SamplesPerPixel (0028,0002) {channels}")
     if (frames := read_integer(dataset, "NumberOfFrames", 1)) != 1:
         raise InputError(f"a mammogram has one frame; found NumberOfFrames (0028,0008) {frames}")
-    photometric = read_code(dataset, "PhotometricInterpretation")
+    photometric = header_text(dataset, "PhotometricInterpretation")
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise InputError(
-            f"PhotometricInterpretation (0028,0004) must be MONOCHROME1 or MONOCHROME2; found {photometric or 'none'}"
+            f"PhotometricInterpretation (0028,0004) must be MONOCHROME1 or MONOCHROME2; found {tell_code(photometric)}"
         )
     _check_pixel_format(dataset)
     if not options.voi_lut:

@@ -4,7 +4,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from data_prep.decoding import decode_frame
-from data_prep.dicom_access import read_code, read_integer, read_value
+from data_prep.dicom_access import header_text, read_integer, read_value
 from data_prep.dicom_header import ReadOptions
 from data_prep.errors import InputError
 from data_prep.voi import display_values, has_voi
@@ -44,7 +44,7 @@ def decode_pixels(dataset: Dataset, options: ReadOptions) -> tuple[np.ndarray, i
         shown = display_values(dataset, np.arange(lowest, lowest + full_scale + 1))
         bits, full_scale = _DISPLAY_BITS, (1 << _DISPLAY_BITS) - 1
         pixels = np.round(shown * full_scale).astype(np.uint16)[pixels]
-    if read_code(dataset, "PhotometricInterpretation") == "MONOCHROME1":
+    if header_text(dataset, "PhotometricInterpretation") == "MONOCHROME1":
         np.subtract(full_scale, pixels, out=pixels)
     if padding is not None:
         pixels[padding] = 0

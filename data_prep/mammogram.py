@@ -10,7 +10,7 @@ import numpy as np
 
 from data_prep.dicom_access import header_text, parse_dicom
 from data_prep.dicom_description import describe_warnings, find_laterality, find_spacing, find_view
-from data_prep.dicom_header import STORED_VALUES, ReadOptions, check_header, read_header, read_identifiers
+from data_prep.dicom_header import STORED_VALUES, ReadOptions, check_header
 from data_prep.dicom_pixels import decode_pixels
 from data_prep.dicom_terms import Laterality, SpacingSource, View
 from data_prep.errors import InputError
@@ -24,10 +24,7 @@ __all__ = [
     "ReadOptions",
     "SpacingSource",
     "View",
-    "header_text",
     "is_dicom",
-    "read_header",
-    "read_identifiers",
     "read_mammogram",
 ]
 

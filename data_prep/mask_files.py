@@ -99,7 +99,7 @@ def _open_npy(path: pathlib.Path) -> np.ndarray:
         raise InputError(
             f"not a readable NPY file of numbers: damaged or truncated ({type(error).__name__})", path
         ) from None
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "bui":
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.size == 0 or array.dtype.kind not in "bui":
         raise InputError("a mask as NPY must be one 2-D array of truth values or whole numbers", path)
     return array
 

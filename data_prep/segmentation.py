@@ -17,7 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from data_prep.decoding import decode_frame, transfer_syntax
-from data_prep.dicom_access import header_text, parse_dicom, read_code, read_integer, read_items, read_value
+from data_prep.dicom_access import header_text, parse_dicom, read_integer, read_items, read_value, tell_code
 from data_prep.errors import InputError
 from data_prep.mask import BACKGROUND, CALCIFICATION, IGNORE
 from data_prep.png import MAX_PIXELS
@@ -96,10 +96,12 @@ def read_segmentation(path: pathlib.Path) -> np.ndarray:
 
 
 def _header(dataset: Dataset) -> SegmentationHeader:
-    if (modality := read_code(dataset, "Modality")) != "SEG":
-        raise InputError(f"a mask as DICOM must have Modality (0008,0060) SEG; found {modality or 'none'}")
-    if (kind := read_code(dataset, "SegmentationType")) not in ("BINARY", "FRACTIONAL", "LABELMAP"):
-        raise InputError(f"SegmentationType (0062,0001) must be BINARY, FRACTIONAL or LABELMAP; found {kind or 'none'}")
+    if (modality := header_text(dataset, "Modality")) != "SEG":
+        raise InputError(f"a mask as DICOM must have Modality (0008,0060) SEG; found {tell_code(modality)}")
+    if (kind := header_text(dataset, "SegmentationType")) not in ("BINARY", "FRACTIONAL", "LABELMAP"):
+        raise InputError(
+            f"SegmentationType (0062,0001) must be BINARY, FRACTIONAL or LABELMAP; found {tell_code(kind)}"
+        )
     transfer_syntax(dataset)
     rows, columns = read_integer(dataset, "Rows"), read_integer(dataset, "Columns")
     if rows <= 0 or columns <= 0 or rows * columns > MAX_PIXELS:
@@ -142,7 +144,7 @@ def _source_images(dataset: Dataset) -> frozenset[str]:
 
 def _drawn_frames(dataset: Dataset, header: SegmentationHeader) -> Iterator[tuple[int, np.ndarray]]:
     """Yields the meaning of a frame's segment and bool [height, width]; frames whose segment is left out are passed."""
-    kind = read_code(dataset, "SegmentationType")
+    kind = header_text(dataset, "SegmentationType")
     if kind == "LABELMAP":
         labels = decode_frame(dataset) if read_integer(dataset, "NumberOfFrames", 1) == 1 else None
         if labels is None:

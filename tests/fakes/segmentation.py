@@ -11,7 +11,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, RLELossless
 
 from tests.fakes.dicom import fake_dicom, fake_uid
 
-__all__ = ["ANATOMY", "CALCIFICATION_CODE", "CLUSTER_CODE", "LESION_CODE", "write_segmentation"]
+__all__ = ["ANATOMY", "CALCIFICATION_CODE", "CLUSTER_CODE", "FINDING", "LESION_CODE", "write_segmentation"]
 
 FINDING = Code("49755003", "SCT", "Morphologically Altered Structure")
 ANATOMY = Code("91723000", "SCT", "Anatomical Structure")
