@@ -162,3 +162,51 @@ def test_masks_found_by_name_alone_are_not_opened(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     assert len(Folder().list_cases(tmp_path).cases) == 1
     assert np.size(Folder().list_cases(tmp_path).rejected) == 0
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+@pytest.mark.parametrize("mask", ["a.png", "a_mask.png", "a.tif", "a_mask.TIFF", "a.npy", "a_mask.npy", "a_seg.dcm"])
+@pytest.mark.parametrize("ignore", [None, "a_ignore.png", "a_ignore.tif", "a_ignore.npy", "a_ignore_seg.dcm"])
+def test_a_mask_beside_its_image_has_any_of_four_forms(tmp_path, mask, ignore):
+    touch(tmp_path, "a.dcm", mask, *([] if ignore is None else [ignore]))
+    listing = Folder().list_cases(tmp_path)
+    assert pairs(listing, tmp_path) == {"a.dcm": (mask, ignore)}
+    assert listing.rejected == ()
+    assert listing.cases[0].annotation.image == tmp_path / "a.dcm"
+
+
+@pytest.mark.parametrize("mask", ["a.npy", "a.tiff", "a_mask.tif", "a_seg.dcm", "a_mask.png"])
+def test_a_png_mammogram_may_have_a_mask_of_another_form(tmp_path, mask):
+    touch(tmp_path, "a.png", mask)
+    assert pairs(Folder().list_cases(tmp_path), tmp_path) == {"a.png": (mask, None)}
+
+
+@pytest.mark.parametrize("mask", ["a.npy", "a.tif", "a.dcm", "a_seg.dcm", "a_mask.npy"])
+def test_every_dicom_file_among_masks_is_a_segmentation(tmp_path, mask):
+    touch(tmp_path, "images/p/a.dcm", f"masks/p/{mask}", "masks/p/a_ignore.dcm")
+    assert pairs(Folder().list_cases(tmp_path), tmp_path) == {
+        "images/p/a.dcm": (f"masks/p/{mask}", "masks/p/a_ignore.dcm")
+    }
+
+
+@pytest.mark.parametrize(
+    ("files", "file", "rule"),
+    [
+        (["a.dcm", "a.png", "a.npy"], "a.dcm", "has one mask; found both <stem>.npy and <stem>.png"),
+        (["a.dcm", "a.tif", "a_seg.dcm"], "a.dcm", "has one mask; found both <stem>.tif and <stem>_seg.dcm"),
+        (["a.dcm", "a.npy", "a_ignore.npy", "a_ignore.png"], "a.dcm", "has one mask of what to ignore; found both"),
+        (["b_seg.dcm"], "b_seg.dcm", "a mask needs its image"),
+        (["b.npy"], "b.npy", "a mask needs its image"),
+    ],
+)
+def test_masks_that_are_too_many_or_alone_are_rejected_by_name(tmp_path, files, file, rule):
+    touch(tmp_path, *files)
+    listing = Folder().list_cases(tmp_path)
+    assert listing.cases == ()
+    assert [bad.file for bad in listing.rejected] == [file]
+    assert rule in listing.rejected[0].reason
