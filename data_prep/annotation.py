@@ -66,12 +66,9 @@ class MaskImages:
 
     def mask(self, size: tuple[int, int]) -> np.ndarray:
         """See `Annotation.mask`."""
-        mask = np.full(size, BACKGROUND, np.uint8)
+        mask = _drawn(self.calcifications, size)
         if self.ignore is not None:
-            mask[_drawn(self.ignore, size) != BACKGROUND] = IGNORE
-        drawn = _drawn(self.calcifications, size)
-        mask[drawn == IGNORE] = IGNORE
-        mask[drawn == CALCIFICATION] = CALCIFICATION
+            mask[(_drawn(self.ignore, size) != BACKGROUND) & (mask != CALCIFICATION)] = IGNORE
         return mask
 
     def warnings(self, size: tuple[int, int]) -> tuple[str, ...]:
@@ -86,8 +83,13 @@ class MaskImages:
 
 def count_calcifications(mask: np.ndarray) -> int:
     """Counts the 8-connected components of CALCIFICATION in a mask, uint8 [height, width]."""
+    drawn = mask == CALCIFICATION
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    if not rows.size:
+        return 0
+    # Labels have four bytes a pixel: of the box that holds them all, not of the whole mammogram.
     # As uint8: for bool cc3d 4.1.1 goes another way, whose labels are not to be relied on.
-    drawn = (mask == CALCIFICATION).view(np.uint8)
+    drawn = np.ascontiguousarray(drawn[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]).view(np.uint8)
     _, count = cc3d.connected_components(drawn, connectivity=8, return_N=True)
     return int(count)
 

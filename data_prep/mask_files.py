@@ -9,7 +9,6 @@ from PIL import Image
 from data_prep.dicom_header import read_identifiers
 from data_prep.errors import InputError
 from data_prep.mammogram import DICOM_SUFFIXES
-from data_prep.mask import BACKGROUND, CALCIFICATION
 from data_prep.png import MAX_PIXELS, decode_grey_png, grey_png_size
 from data_prep.segmentation import read_segmentation, read_segmentation_header
 
@@ -67,7 +66,7 @@ def read_mask(path: pathlib.Path) -> np.ndarray:
             raise
         except Exception as error:
             raise InputError(f"not a readable TIFF: damaged or truncated ({type(error).__name__})", path) from None
-    return np.where(drawn, np.uint8(CALCIFICATION), np.uint8(BACKGROUND))
+    return drawn.view(np.uint8)  # True is CALCIFICATION, False is BACKGROUND
 
 
 def is_segmentation(path: pathlib.Path) -> bool:

@@ -234,7 +234,10 @@ def _differences(prefix: str, found: Mapping[str, object], now: Mapping[str, obj
 
 
 def _how_to_go_on(error: BaseException) -> str:
-    cause = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+    if isinstance(error, OSError):
+        cause = error.strerror or str(error)  # without the name of the part of a file
+    else:
+        cause = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
     return f"{cause}. Every shard that is whole stays: the same command goes on from there"
 
 

@@ -12,6 +12,7 @@ from data_prep.dicom_terms import Laterality, View
 from data_prep.errors import InputError
 from data_prep.mask import BACKGROUND, CALCIFICATION, IGNORE
 from data_prep.png import decode_grey_png, encode_png
+from data_prep.tfrecord import serialize_example
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -88,26 +89,24 @@ class Record:
 
 def to_example(record: Record) -> bytes:
     """Serialises a record; the same record gives the same bytes."""
-    import tensorflow as tf
-
     height, width = record.pixels.shape
-    features = {
-        _IMAGE_ENCODED: _bytes(encode_png(record.pixels)),
-        _IMAGE_BITS_STORED: _int(record.bits_stored),
-        _IMAGE_HEIGHT: _int(height),
-        _IMAGE_WIDTH: _int(width),
-        _MASK_ENCODED: _bytes(encode_png(record.mask)),
-        _IMAGE_ID: _bytes(record.image_id.encode()),
-        _PATIENT_ID: _bytes(record.patient_id.encode()),
-        _LATERALITY: _bytes(record.laterality.encode()),
-        _VIEW: _bytes(record.view.encode()),
-        _SPACING_MM: tf.train.Feature(float_list=tf.train.FloatList(value=record.pixel_spacing_mm or ())),
-        _SPACING_SOURCE: _bytes(record.pixel_spacing_source.encode()),
-        _COUNT: _int(record.calcification_count),
-        _SHA256: _bytes(record.source_sha256.encode()),
-    }
-    example = tf.train.Example(features=tf.train.Features(feature=features))
-    return bytes(example.SerializeToString(deterministic=True))
+    return serialize_example(
+        {
+            _IMAGE_ENCODED: encode_png(record.pixels),
+            _IMAGE_BITS_STORED: record.bits_stored,
+            _IMAGE_HEIGHT: height,
+            _IMAGE_WIDTH: width,
+            _MASK_ENCODED: encode_png(record.mask),
+            _IMAGE_ID: record.image_id.encode(),
+            _PATIENT_ID: record.patient_id.encode(),
+            _LATERALITY: record.laterality.encode(),
+            _VIEW: record.view.encode(),
+            _SPACING_MM: record.pixel_spacing_mm or (),
+            _SPACING_SOURCE: record.pixel_spacing_source.encode(),
+            _COUNT: record.calcification_count,
+            _SHA256: record.source_sha256.encode(),
+        }
+    )
 
 
 def from_example(serialized: bytes) -> Record:
@@ -202,15 +201,3 @@ def decode_image_and_mask(serialized: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tenso
     mask = tf.io.decode_png(features[_MASK_ENCODED], channels=1, dtype=tf.uint8)
     full_scale = tf.bitwise.left_shift(tf.constant(1, tf.int64), features[_IMAGE_BITS_STORED]) - 1
     return tf.cast(stored, tf.float32) / tf.cast(full_scale, tf.float32), mask
-
-
-def _bytes(value: bytes) -> "tf.train.Feature":
-    import tensorflow as tf
-
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-
-def _int(value: int) -> "tf.train.Feature":
-    import tensorflow as tf
-
-    return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))

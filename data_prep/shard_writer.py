@@ -15,8 +15,8 @@ from data_prep.shards import (
     file_sha256,
     make_record,
     rejection,
-    write_records,
 )
+from data_prep.tfrecord import write_tfrecord
 
 __all__ = ["write_shard"]
 
@@ -53,7 +53,7 @@ def write_shard(task: ShardTask, on_image: Callable[[], object] = lambda: None) 
             on_image()
 
     with temporary_beside(task.path) as temporary:
-        write_records(temporary, examples())
+        write_tfrecord(temporary, examples())
         info = ShardInfo(
             name=task.path.name,
             split=task.split,

@@ -103,7 +103,7 @@ def test_a_failed_beam_run_keeps_what_is_whole(data_dir, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("data_prep.shard_writer.write_records", full)
+        patch.setattr("data_prep.shard_writer.write_tfrecord", full)
         with pytest.raises(UnfinishedError, match=r"stopped \(.*No space left.*the same command goes on"):
             convert(data_dir, tmp_path / "out", runner="FnApiRunner")
     convert(data_dir, tmp_path / "out", runner="FnApiRunner")

@@ -9,9 +9,10 @@ from data_prep.annotation import count_calcifications
 from data_prep.atomic import write_text
 from data_prep.manifest import MANIFEST_NAME, Manifest, ShardInfo, read_manifest, render_manifest
 from data_prep.schema import Record, to_example
-from data_prep.shards import ShardResult, describe_record, file_sha256, shard_name, write_records
+from data_prep.shards import ShardResult, describe_record, file_sha256, shard_name
 from data_prep.split import SplitBy
 from data_prep.summary import summarise
+from data_prep.tfrecord import write_tfrecord
 from tests.fakes.folder import fake_mask, fake_pixels
 
 __all__ = ["fake_record", "write_fake_records"]
@@ -51,7 +52,7 @@ def write_fake_records(directory: pathlib.Path, splits: Mapping[str, Sequence[Re
         for index in range(shards):
             part = list(records)[index::shards]
             path = directory / shard_name(split, index, shards)
-            write_records(path, [to_example(record) for record in part])
+            write_tfrecord(path, [to_example(record) for record in part])
             info = ShardInfo(path.name, split, file_sha256(path), len(part), path.stat().st_size)
             results.append(ShardResult(info, tuple(map(describe_record, part)), ()))
     manifest = summarise(directory, results, data_set="fake", flags={}, split_by=SplitBy.PATIENT)

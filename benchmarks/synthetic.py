@@ -1,0 +1,42 @@
+"""Mammograms as code: the size, the depth and about the compressibility of INbreast's, and no patient."""
+
+import numpy as np
+from scipy import ndimage
+
+__all__ = ["INBREAST_SIZES", "fake_mammogram", "fake_mask"]
+
+INBREAST_SIZES = ((3328, 2560), (4084, 3328))  # rows x columns
+
+_GRID = 64  # px between the nodes of the smooth tissue
+
+
+def fake_mammogram(seed: int, height: int, width: int, bits: int = 14) -> np.ndarray:
+    """Draws a breast on air: about half the pixels are 0, tissue is smooth with noise that grows with brightness.
+
+    Returns:
+        uint16 [height, width] below 2^bits.
+    """
+    random = np.random.default_rng(seed)
+    rows = np.linspace(-1.0, 1.0, height, dtype=np.float32)[:, None]
+    columns = np.linspace(0.0, 1.0, width, dtype=np.float32)[None, :]
+    depth = 1.0 - rows**2 - (columns / 0.75) ** 2  # of the breast, which lies along the left border
+    nodes = random.random((height // _GRID + 4, width // _GRID + 4), dtype=np.float32)
+    texture = ndimage.zoom(nodes, _GRID, order=3)[:height, :width]
+    full_scale = np.float32((1 << bits) - 1)
+    tissue = full_scale * (0.15 + 0.35 * np.sqrt(np.maximum(depth, 0.0)) + 0.15 * texture)
+    tissue += random.standard_normal((height, width), dtype=np.float32) * np.sqrt(tissue) * np.float32(0.25)
+    return np.where(depth > 0.0, np.clip(tissue, 1, full_scale), 0).astype(np.uint16)
+
+
+def fake_mask(seed: int, height: int, width: int, calcifications: int = 23) -> np.ndarray:
+    """Draws calcifications of 1 to 9 px a side, uint8 [height, width] of 0 and 255; 23 is INbreast's mean."""
+    random = np.random.default_rng(seed)
+    mask = np.zeros((height, width), np.uint8)
+    for row, column, side in zip(
+        random.integers(0, height - 9, calcifications),
+        random.integers(0, width - 9, calcifications),
+        random.integers(1, 10, calcifications),
+        strict=True,
+    ):
+        mask[row : row + side, column : column + side] = 255
+    return mask
