@@ -98,7 +98,8 @@ def write_dicom(path: pathlib.Path, pixels: np.ndarray, source: Mammogram, names
     _describe_pixels(dataset, pixels, source)
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    dataset.compress(RLELossless, generate_instance_uid=False)
+    # GDCM, which pydicom would try before itself, ends the process on some sizes of images.
+    dataset.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
     dataset.save_as(path, enforce_file_format=True)
 
 
