@@ -52,6 +52,15 @@ _NATIVE = (
     uid.DeflatedExplicitVRLittleEndian,
 )
 
+_JPEG = (
+    uid.JPEGBaseline8Bit,
+    uid.JPEGExtended12Bit,
+    uid.JPEGLossless,
+    uid.JPEGLosslessSV1,
+    uid.JPEGLSLossless,
+    uid.JPEGLSNearLossless,
+)
+
 # Of one frame. Decoders take at most 12 bytes a pixel beside the libraries, and 0.2 s a megapixel.
 _SECONDS, _SECONDS_PER_PIXEL = 30.0, 2e-6
 _BYTES, _BYTES_PER_PIXEL = 2 << 30, 32
@@ -134,16 +143,6 @@ def _decode_encoded(dataset: Dataset, syntax: uid.UID, index: int) -> np.ndarray
     return _decoder.decode(syntax, frame, options, *limits)
 
 
-_JPEG = (
-    uid.JPEGBaseline8Bit,
-    uid.JPEGExtended12Bit,
-    uid.JPEGLossless,
-    uid.JPEGLosslessSV1,
-    uid.JPEGLSLossless,
-    uid.JPEGLSNearLossless,
-)
-
-
 def _check_stream(header: StreamHeader, options: Mapping[str, Any], syntax: uid.UID) -> None:
     size = options["rows"], options["columns"]
     if (header.rows, header.columns) != size:
@@ -177,20 +176,27 @@ class _DecodingProcess:
     def decode(
         self, syntax: uid.UID, frame: bytes, options: Mapping[str, Any], seconds: float, memory: int
     ) -> np.ndarray:
-        """Decodes one frame within limits of time and memory."""
+        """Decodes one frame within limits of time and memory.
+
+        A frame on which the process ends is tried once more with a new one: the first may have ended before, for want
+        of memory on the machine for instance.
+        """
         with self._lock:
-            try:
+            for _ in range(2):
                 connection = self._connected()
-                connection.send((str(syntax), _PLUGINS[syntax], frame, options, memory))
-                if not connection.poll(seconds):
-                    raise InputError(f"the decoder found no end within {seconds:.0f} s")
-                answer = connection.recv()
-            except (EOFError, OSError):
-                self.close()
-                raise InputError("the decoder ended on it") from None
-            except BaseException:
-                self.close()  # what it may still send answers no later request
-                raise
+                try:
+                    connection.send((str(syntax), _PLUGINS[syntax], frame, options, memory))
+                    if not connection.poll(seconds):
+                        raise InputError(f"the decoder found no end within {seconds:.0f} s")
+                    answer = connection.recv()
+                    break
+                except (EOFError, OSError):
+                    self.close()
+                except BaseException:
+                    self.close()  # what it may still send answers no later request
+                    raise
+            else:
+                raise InputError("the decoder ended on it, twice")
         if isinstance(answer, str):
             raise InputError(answer)
         return np.asarray(answer)

@@ -45,7 +45,9 @@ def _answer(syntax: str, plugin: str, frame: bytes, options: dict[str, Any], mem
     except MemoryError:
         return "it takes more memory than an image of its size may"
     except Exception as error:
-        return one_line(error).removeprefix("Unable to decode as exceptions were raised by all available plugins: ")
+        text = one_line(error).removeprefix("Unable to decode as exceptions were raised by all available plugins: ")
+        # GDCM gives no buffer and no reason, which pydicom does not expect.
+        return "gdcm: the stream is damaged" if "'NoneType' object has no attribute 'encode'" in text else text
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 

@@ -173,14 +173,30 @@ def test_one_process_decodes_frame_after_frame(tmp_path):
     assert child().pid == first
 
 
-def test_the_end_of_the_decoding_process_is_the_end_of_one_file_alone(tmp_path):
+def test_a_stream_that_ends_the_decoding_process_is_the_end_of_one_file_alone(tmp_path):
+    # Without a Huffman table GDCM 3.2.6 calls abort().
+    stream = encode_jpeg_lossless(fake_pixels(0), 12).replace(b"\xff\xc4", b"\xff\x01", 1)
+    path = write_dicom(tmp_path / "b.dcm", fake_pixels(0), stream=(JPEGLosslessSV1, stream))
+    with pytest.raises(InputError, match=r"PixelData \(7FE0,0010\) cannot be decoded \(the decoder ended on it, twice"):
+        read_mammogram(path)
+    assert read(tmp_path).pixels.tolist() == fake_pixels(0).tolist()
+
+
+def test_a_decoding_process_that_ended_before_is_no_fault_of_the_next_file(tmp_path):
     read(tmp_path)
     stopped = child()
     os.kill(stopped.pid, signal.SIGKILL)
     stopped.wait()
-    with pytest.raises(InputError, match=r"PixelData \(7FE0,0010\) cannot be decoded \(the decoder ended on it\)"):
-        read(tmp_path)
     assert read(tmp_path).pixels.tolist() == fake_pixels(0).tolist()
+    assert child().pid != stopped.pid
+
+
+def test_a_damaged_stream_is_told_in_words(tmp_path):
+    stream = bytearray(encode_jpeg_lossless(fake_pixels(0), 12))
+    stream[8] = 255  # number of codes of three bits
+    path = write_dicom(tmp_path / "a.dcm", fake_pixels(0), stream=(JPEGLosslessSV1, bytes(stream)))
+    with pytest.raises(InputError, match=r"cannot be decoded \(gdcm: the stream is damaged\)"):
+        read_mammogram(path)
 
 
 def test_a_decoder_without_end_is_stopped(tmp_path, monkeypatch):
