@@ -1,9 +1,15 @@
 """Mammograms as code: the size, the depth and about the compressibility of INbreast's, and no patient."""
 
+import pathlib
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage
 
-__all__ = ["INBREAST_SIZES", "fake_mammogram", "fake_mask"]
+from tests.fakes.dicom import fake_uid, write_dicom
+from tests.fakes.folder import write_png
+
+__all__ = ["INBREAST_SIZES", "fake_mammogram", "fake_mask", "write_data_set"]
 
 INBREAST_SIZES = ((3328, 2560), (4084, 3328))  # rows x columns
 
@@ -40,3 +46,27 @@ def fake_mask(seed: int, height: int, width: int, calcifications: int = 23) -> n
     ):
         mask[row : row + side, column : column + side] = 255
     return mask
+
+
+def write_data_set(root: pathlib.Path, images: int, sizes: Sequence[tuple[int, int]], syntax: str = "explicit") -> None:
+    """Writes a `folder` data set of 14-bit DICOM mammograms with masks, each of a patient of its own; sizes take turns.
+
+    Args:
+        root: New folder.
+        images: How many.
+        sizes: (height, width).
+        syntax: A key of `tests.fakes.dicom.TRANSFER_SYNTAXES`.
+    """
+    drawn = [(fake_mammogram(seed, *size), fake_mask(seed, *size)) for seed, size in enumerate(sizes)]
+    for number in range(images):
+        pixels, mask = drawn[number % len(sizes)]
+        pixels = np.roll(pixels, 16 * number, axis=0)  # other bytes for the price of a copy
+        write_dicom(
+            root / f"{number:04d}.dcm",
+            pixels,
+            bits_stored=14,
+            syntax=syntax,
+            patient_id=f"patient-{number:04d}",
+            study_uid=fake_uid(9, number),
+        )
+        write_png(root / f"{number:04d}.png", mask)

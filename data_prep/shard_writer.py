@@ -1,6 +1,6 @@
 """Writes one shard: the unit of work of every runner, so that each gives the same bytes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from data_prep.atomic import temporary_beside
 from data_prep.errors import InputError
@@ -9,6 +9,7 @@ from data_prep.resume import keep_result
 from data_prep.schema import to_example
 from data_prep.shards import (
     ImageFacts,
+    Job,
     ShardResult,
     ShardTask,
     describe_record,
@@ -38,22 +39,23 @@ def write_shard(task: ShardTask, on_image: Callable[[], object] = lambda: None) 
     rejected: list[Rejection] = []
     warnings: list[ImageWarning] = []
 
-    def examples() -> Iterator[bytes]:
-        for job in task.jobs:
-            try:
-                record, found = make_record(job)
-            except InputError as error:
-                if task.strict:
-                    raise
-                rejected.append(rejection(job.case, error))
-            else:
-                facts.append(describe_record(record))
-                warnings.extend(found)
-                yield to_example(record)
+    def convert(job: Job) -> bytes | None:
+        # A function of its own: its pixels are gone before those of the next image come.
+        try:
+            record, found = make_record(job)
+        except InputError as error:
+            if task.strict:
+                raise
+            rejected.append(rejection(job.case, error))
+            return None
+        finally:
             on_image()
+        facts.append(describe_record(record))
+        warnings.extend(found)
+        return to_example(record)
 
     with temporary_beside(task.path) as temporary:
-        write_tfrecord(temporary, examples())
+        write_tfrecord(temporary, filter(None, map(convert, task.jobs)))
         info = ShardInfo(
             name=task.path.name,
             split=task.split,

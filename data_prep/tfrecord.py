@@ -28,6 +28,7 @@ def write_tfrecord(path: pathlib.Path, records: Iterable[bytes]) -> None:
             file.write(length + _masked_crc(length))
             file.write(record)
             file.write(_masked_crc(record))
+            del record  # megabytes, which would stay while the next is made
 
 
 def serialize_example(features: Mapping[str, bytes | int | Sequence[float]]) -> bytes:
