@@ -74,22 +74,34 @@ def _unfolded(data: bytes, depth: int = 3) -> Iterator[bytes]:
     yield data
     if depth == 0:
         return
-    for inner in [*_png_pixels(data), *_zlib_streams(data), *_zip_members(data)]:
+    rest = data
+    for start, end in _pngs(data):
+        yield from _png_contents(data[start:end])
+        rest = rest.replace(data[start:end], b"")
+    for inner in [*_zlib_streams(rest), *_zip_members(data)]:
         yield from _unfolded(inner, depth - 1)
 
 
-def _png_pixels(data: bytes) -> Iterator[bytes]:
-    """Decodes every PNG in the data: its texts and, in both orders of bytes, its pixels."""
+def _pngs(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yields where each whole PNG of the data begins and ends."""
     start = data.find(_PNG)
     while start >= 0:
-        with contextlib.suppress(OSError, SyntaxError, ValueError), Image.open(io.BytesIO(data[start:])) as image:
-            pixels = np.asarray(image)
-            yield "\0".join(f"{name}\0{text}" for name, text in image.info.items() if isinstance(text, str)).encode()
-            if image.mode.startswith("I"):
-                pixels = pixels.astype(np.uint16)
-            yield pixels.tobytes()
-            yield pixels.byteswap().tobytes()
+        if (last := data.find(b"IEND", start)) >= 0:
+            yield start, last + 8
         start = data.find(_PNG, start + 1)
+
+
+def _png_contents(data: bytes) -> Iterator[bytes]:
+    """Yields the texts of a PNG and its pixels, in both orders of bytes; colours are pictures that programs draw."""
+    with contextlib.suppress(OSError, SyntaxError, ValueError), Image.open(io.BytesIO(data)) as image:
+        image.load()
+        yield "\0".join(f"{name}\0{text}" for name, text in image.info.items() if isinstance(text, str)).encode()
+        if image.mode.startswith("I"):
+            pixels = np.asarray(image).astype(np.uint16)
+            yield pixels.byteswap().tobytes()
+            yield pixels.tobytes()
+        elif image.mode in ("L", "1"):
+            yield np.asarray(image.convert("L")).tobytes()
 
 
 def _zlib_streams(data: bytes) -> Iterator[bytes]:

@@ -85,7 +85,7 @@ def taint(path: pathlib.Path, patient: Patient, image: int = 0, keep: tuple[str,
         "StudyInstanceUID": patient.uid(1, 0), "SeriesInstanceUID": patient.uid(2, image),
         "SOPInstanceUID": patient.uid(3, image), "FrameOfReferenceUID": patient.uid(4, image),
         "ImageType": ["DERIVED", "PRIMARY", patient.family.upper()], "DerivationDescription": name,
-        "SpecificCharacterSet": "ISO_IR 192",
+        "BurnedInAnnotation": "YES", "SpecificCharacterSet": "ISO_IR 192",
     }  # fmt: skip
     for keyword, value in values.items():
         if keyword not in keep:
