@@ -23,6 +23,7 @@ _SHARE = flags.DEFINE_float("calcification_share", 0.5, "Share of crops drawn ar
 _ROTATION = flags.DEFINE_float("max_rotation_degrees", 35.0, "Crops turn within [-max, max].")
 _FLIP = flags.DEFINE_bool("horizontal_flip", True, "Mirror half of the crops.")
 _CONTRAST = flags.DEFINE_float("max_contrast_factor", 1.0, "Crops change contrast by up to this factor; 1: not.")
+_EDGES = flags.DEFINE_float("edge_share", 0.0, "Share of crops that get an artificial edge, as films have; 0: none.")
 _OPTIMIZER = flags.DEFINE_string("optimizer", "sgd", "sgd (the paper's) or adam.")
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.001, "Learning rate, or where it starts.")
 _SCHEDULE = flags.DEFINE_string("learning_rate_schedule", "fixed", "fixed (the paper's) or cosine, down to 0.")
@@ -56,7 +57,7 @@ def main() -> None:
             crops_per_image=_CROPS.value,
             calcification_share=_SHARE.value,
             seed=_SEED.value,
-            augment=AugmentConfig(_ROTATION.value, _FLIP.value, _CONTRAST.value),
+            augment=AugmentConfig(_ROTATION.value, _FLIP.value, _CONTRAST.value, _EDGES.value),
         ),
         loss=LossConfig(_LOSS.value, _RATIO.value, _FLOOR.value),
         optimizer=OptimizerConfig(_OPTIMIZER.value, _LEARNING_RATE.value, _MOMENTUM.value, _SCHEDULE.value),

@@ -8,9 +8,15 @@ from hypothesis import strategies as st
 
 from calcseg_tf.augment import AugmentConfig, augment
 from data_prep.errors import InputError
+from data_prep.schema import BACKGROUND, CALCIFICATION, IGNORE
 
 NO_FLIP = AugmentConfig(max_rotation_degrees=45.0, horizontal_flip=False)
 STILL = AugmentConfig(max_rotation_degrees=0.0, horizontal_flip=False)
+
+
+def edges(share):
+    """Edges alone."""
+    return AugmentConfig(max_rotation_degrees=0.0, horizontal_flip=False, edge_share=share)
 
 
 def fix_angles(monkeypatch, *degrees):
@@ -145,3 +151,48 @@ def test_the_same_seed_gives_the_same_crops_eagerly_and_in_a_data_set():
 def test_an_angle_out_of_range_is_refused(degrees):
     with pytest.raises(InputError, match=f"--max_rotation_degrees must be 0 to 45; found {degrees}"):
         AugmentConfig(max_rotation_degrees=degrees)
+
+
+def test_edges_are_added_to_their_share_of_the_crops_and_to_no_other():
+    image = tf.fill([400, 16, 16, 1], 0.5)
+    edged, mask = augment(image, tf.zeros([400, 16, 16, 1], tf.uint8), 16, seed_of(2), edges(0.25))
+    changed = np.abs(edged.numpy() - 0.5).max(axis=(1, 2, 3)) > 1e-6
+    assert 70 < changed.sum() < 130
+    assert not mask.numpy().any()
+    same, _ = augment(image, mask, 16, seed_of(2), edges(0.0))
+    np.testing.assert_array_equal(same, image)
+
+
+def test_an_edge_is_straight_and_rises_one_way_by_at_most_its_height():
+    image = tf.fill([64, 33, 33, 1], 0.5)
+    edged = augment(image, tf.zeros([64, 33, 33, 1], tf.uint8), 33, seed_of(4), edges(1.0))[0].numpy()
+    whole = edged[(edged > 0).all(axis=(1, 2, 3)) & (edged < 1).all(axis=(1, 2, 3))]
+    assert len(whole) > 20
+    for crop in whole:
+        step = crop[:, :, 0] - 0.5
+        assert np.abs(step).max() <= 0.8
+        for differences in (np.diff(step, axis=0), np.diff(step, axis=1)):
+            assert (differences >= -1e-6).all() or (differences <= 1e-6).all()
+
+
+def test_a_calcification_that_leaves_the_scale_is_ignored_and_background_is_not():
+    image = np.full((300, 8, 8, 1), 0.5, np.float32)
+    mask = np.full((300, 8, 8, 1), BACKGROUND, np.uint8)
+    image[:, 4, 4], mask[:, 4, 4] = 0.95, CALCIFICATION
+    edged, changed = (
+        each.numpy() for each in augment(tf.constant(image), tf.constant(mask), 8, seed_of(6), edges(1.0))
+    )
+    assert edged.min() >= 0.0
+    assert edged.max() <= 1.0
+    cut_off = changed[:, 4, 4, 0] == IGNORE
+    assert 20 < cut_off.sum() < 280
+    assert set(edged[cut_off, 4, 4, 0].tolist()) <= {0.0, 1.0}
+    assert (changed[~cut_off, 4, 4, 0] == CALCIFICATION).all()
+    changed[:, 4, 4] = BACKGROUND
+    assert not changed.any()
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
+def test_a_share_of_edges_out_of_range_is_refused(share):
+    with pytest.raises(InputError, match=f"--edge_share must be 0 to 1; found {share}"):
+        AugmentConfig(edge_share=share)
