@@ -7,10 +7,12 @@ unless the data set is public, salted hashes stand in place of the names of reje
 import dataclasses
 import hashlib
 import json
+import math
 import pathlib
 import re
+import reprlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from data_prep.errors import InputError
 from data_prep.schema import SCHEMA_VERSION, SPLITS
@@ -46,6 +48,10 @@ _VERSIONS = "versions"
 _DISCLAIMER = "disclaimer"
 _SELF_SHA256 = "sha256_of_the_rest"
 _COUNT_NAMES = ("images", "patients", "calcifications", "pixels")
+
+_TOO_MANY = 1 << 63  # a longer number is no count, and may be too long to print
+
+_Entry = TypeVar("_Entry", bound="Placement | ShardInfo | Rejection | ImageWarning")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,47 +204,106 @@ def read_manifest(records_dir: str | pathlib.Path) -> Manifest:
     if not path.is_file():
         raise InputError("no manifest.json: not a folder of records, or a conversion that did not finish", directory)
     try:
-        document = json.loads(path.read_bytes().decode("utf-8"))
+        document = json.loads(path.read_bytes().decode("utf-8"), parse_float=_finite, parse_constant=_finite)
         version = document[_SCHEMA_VERSION]
-    except (ValueError, KeyError, TypeError) as error:
+    except InputError as error:
+        raise InputError(f"not a manifest of records: {error.rule}", path) from None
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", path) from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"not a manifest of records ({type(error).__name__})", path) from None
     if version != SCHEMA_VERSION:
-        raise InputError(f"schema_version must be {SCHEMA_VERSION}; found {version!r}: convert the data again", path)
+        found = reprlib.repr(version)
+        raise InputError(f"schema_version must be {SCHEMA_VERSION}; found {found}: convert the data again", path)
     try:
         return _parse(document, directory)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"not a manifest of records ({type(error).__name__}: {error})", path) from None
+    except InputError as error:
+        raise InputError(f"not a manifest of records: {error.rule}", path) from None
+    except KeyError as error:  # one of the keys above
+        raise InputError(f"not a manifest of records (KeyError: {error})", path) from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"not a manifest of records ({type(error).__name__})", path) from None
 
 
-def _placement(value: dict[str, Any]) -> Placement:
-    placement = Placement(**value)
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise InputError("a number must be finite; found another")
+    return number
+
+
+def _entry(kind: type[_Entry], value: Any) -> _Entry:
+    names = {field.name for field in dataclasses.fields(kind)}
+    if not isinstance(value, dict) or value.keys() != names:
+        raise InputError(f"an entry must hold {', '.join(sorted(names))} and nothing else; found another")
+    return kind(**value)
+
+
+def _placement(value: Any) -> Placement:
+    placement = _entry(Placement, value)
     if placement.split not in SPLITS or not isinstance(placement.patient, str):
-        raise ValueError(f"a side is one of {', '.join(SPLITS)}; found {placement.split!r}")
+        raise InputError(f"a side is one of {', '.join(SPLITS)}; found {reprlib.repr(placement.split)}")
     return placement
 
 
-def _shard(value: dict[str, Any]) -> ShardInfo:
-    shard = ShardInfo(**value)
+def _shard(value: Any) -> ShardInfo:
+    shard = _entry(ShardInfo, value)
     if shard.split not in SPLITS or not re.fullmatch(rf"{shard.split}-\d{{5}}-of-\d{{5}}\.tfrecord", shard.name):
-        raise ValueError(f"a shard is named by its split; found {shard.name!r} of {shard.split!r}")
-    if not isinstance(shard.examples, int) or not isinstance(shard.bytes, int):
-        raise ValueError(f"sizes of a shard are whole numbers; found {shard.examples!r} and {shard.bytes!r}")
+        found = f"{reprlib.repr(shard.name)} of {reprlib.repr(shard.split)}"
+        raise InputError(f"a shard is named by its split; found {found}")
+    if not re.fullmatch("[0-9a-f]{64}", shard.sha256):
+        raise InputError("the sha256 of a shard has 64 hexadecimal digits; found another")
+    _count(shard.examples), _count(shard.bytes)
     return shard
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < _TOO_MANY:
+        raise InputError(f"sizes and counts are whole numbers, 0 or more; found {reprlib.repr(value)}")
+    return value
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not 0.0 <= value <= 1.0:
+        raise InputError("intensity must have a mean in [0, 1] and a standard deviation in (0, 0.5]")
+    return float(value)
+
+
+def _line(value: Any) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise InputError(f"a name or a sentence is one printable line; found {reprlib.repr(value)}")
+    return value
+
+
+def _flag(value: Any) -> Any:
+    for item in value if isinstance(value, list) else [value]:
+        if not (item is None or isinstance(item, bool | int | float | str)):
+            raise InputError(
+                f"a flag is a text, a number, true, false, null, or a list of them; found {type(item).__name__}"
+            )
+    return value
+
+
+def _texts(kind: type[_Entry], value: Any) -> _Entry:
+    entry = _entry(kind, value)
+    if not all(isinstance(text, str) for text in value.values()):
+        raise InputError("a rejection or warning holds texts; found another")
+    return entry
 
 
 def _parse(document: dict[str, Any], directory: pathlib.Path) -> Manifest:
     counts = {
-        name: {split: int(document[_COUNTS][split][name]) for split in SPLITS} for name in _COUNT_NAMES
+        name: {split: _count(document[_COUNTS][split][name]) for split in SPLITS} for name in _COUNT_NAMES
     }  # fmt: skip
-    mean, deviation = float(document[_INTENSITY][_MEAN]), float(document[_INTENSITY][_STANDARD_DEVIATION])
-    if not (0.0 <= mean <= 1.0 and 0.0 < deviation <= 0.5 + 1e-9):
-        raise ValueError("intensity must have a mean in [0, 1] and a standard deviation in (0, 0.5]")
+    mean, deviation = _number(document[_INTENSITY][_MEAN]), _number(document[_INTENSITY][_STANDARD_DEVIATION])
+    if not 0.0 < deviation <= 0.5 + 1e-9:
+        raise InputError("intensity must have a mean in [0, 1] and a standard deviation in (0, 0.5]")
     return Manifest(
         directory=directory,
-        data_set=str(document[_DATA_SET]),
-        flags=dict(document[_FLAGS]),
-        split_by=str(document[_SPLIT_BY]),
-        split_rule=str(document[_SPLIT_RULE]),
+        data_set=_line(document[_DATA_SET]),
+        flags={_line(name): _flag(value) for name, value in document[_FLAGS].items()},
+        split_by=_line(document[_SPLIT_BY]),
+        split_rule=_line(document[_SPLIT_RULE]),
         split={key: _placement(value) for key, value in document[_SPLIT].items()},
         images=counts["images"],
         patients=counts["patients"],
@@ -247,11 +312,10 @@ def _parse(document: dict[str, Any], directory: pathlib.Path) -> Manifest:
         shard_infos=tuple(_shard(shard) for shard in document[_SHARDS]),
         intensity_mean=mean,
         intensity_standard_deviation=deviation,
-        rejected=tuple(Rejection(**rejection) for rejection in document[_REJECTED]),
-        versions=dict(document[_VERSIONS]),
-        disclaimer=str(document[_DISCLAIMER]),
-        warnings=tuple(ImageWarning(**warning) for warning in document.get(_WARNINGS, ())),
-        schema_version=int(document[_SCHEMA_VERSION]),
+        rejected=tuple(_texts(Rejection, value) for value in document[_REJECTED]),
+        versions={_line(name): _line(version) for name, version in document[_VERSIONS].items()},
+        disclaimer=_line(document[_DISCLAIMER]),
+        warnings=tuple(_texts(ImageWarning, value) for value in document.get(_WARNINGS, ())),
     )
 
 

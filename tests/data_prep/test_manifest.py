@@ -59,7 +59,14 @@ def test_a_missing_folder_and_an_unfinished_one_are_told_apart(tmp_path):
         (lambda document: document.pop("shards"), "KeyError: 'shards'"),
         (lambda document: document["shards"][0].pop("sha256"), "sha256"),
         (lambda document: document["intensity"].update(standard_deviation=0.0), "standard deviation in"),
-        (lambda document: document["intensity"].update(mean=float("nan")), "mean in"),
+        (lambda document: document["intensity"].update(mean=float("nan")), "must be finite"),
+        (lambda document: document["intensity"].update(mean=-0.1), "mean in"),
+        (lambda document: document["counts"]["train"].update(images=10**400), "whole numbers, 0 or more"),
+        (lambda document: document["counts"]["test"].update(images=True), "whole numbers, 0 or more; found True"),
+        (lambda document: document["flags"].update(seed={}), "a flag is"),
+        (lambda document: document.update(data_set="a\nb"), "one printable line"),
+        (lambda document: document.update(rejected=[{"file": 1, "reason": ""}]), "texts"),
+        (lambda document: document["split"]["e0"].update({"x" * 3000: 1}), "patient, split and nothing else"),
         (lambda document: document.update(split=[]), "not a manifest of records"),
         (lambda document: document["split"]["e0"].update(split="tess"), "found 'tess'"),
         (lambda document: document["shards"][0].update(split="test"), "named by its split"),
@@ -74,9 +81,12 @@ def test_a_manifest_of_another_form_is_refused(manifest, tmp_path, change, rule)
     with pytest.raises(InputError) as caught:
         read_manifest(tmp_path)
     assert rule in str(caught.value)
+    assert len(caught.value.rule) < 200
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"7"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"\xff\xfe", b"7", b"[" * 99_999, b'{"a":' * 99_999, b"9" * 9_999]
+)
 def test_a_file_that_is_no_manifest_is_refused(tmp_path, content):
     (tmp_path / "manifest.json").write_bytes(content)
     with pytest.raises(InputError, match="not a manifest of records"):
