@@ -4,6 +4,7 @@ TensorFlow is imported inside the functions: its four seconds must not delay the
 """
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from data_prep.dicom_terms import Laterality, View
 from data_prep.errors import InputError
 from data_prep.mask import BACKGROUND, CALCIFICATION, IGNORE
 from data_prep.png import decode_grey_png, encode_png
-from data_prep.tfrecord import serialize_example
+from data_prep.tfrecord import parse_example, serialize_example
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -118,15 +119,13 @@ def from_example(serialized: bytes) -> Record:
         InputError: A key is missing, unknown or empty, an image does not decode to the size it states, or a value is
             outside the rules of `Record`.
     """
-    import tensorflow as tf
-
-    try:
-        features = tf.train.Example.FromString(serialized).features.feature
-    except Exception as error:
-        raise InputError(f"a record must be a tf.train.Example ({type(error).__name__})") from None
+    features = parse_example(serialized)
     if set(features) != _KEYS:
-        wrong = sorted(_KEYS.symmetric_difference(features))
-        raise InputError(f"a record of schema {SCHEMA_VERSION} has the keys of data_prep/schema.py; differs in {wrong}")
+        # Unknown keys are counted: a damaged record may have any.
+        raise InputError(
+            f"a record of schema {SCHEMA_VERSION} has the keys of data_prep/schema.py; missing are "
+            f"{', '.join(sorted(_KEYS.difference(features))) or 'none'}, unknown {len(set(features) - _KEYS)}"
+        )
 
     def single(key: str, kind: str) -> bytes | int:
         values = getattr(features[key], kind).value
@@ -174,10 +173,12 @@ def _check(record: Record, size: tuple[int, int], spacing_values: int) -> None:
     values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist()
     if not set(values) <= {BACKGROUND, CALCIFICATION, IGNORE}:
         raise InputError(f"a mask holds 0, 1 and 255 alone; found {values[:8]}")
-    if spacing_values not in (0, 2) or (record.pixel_spacing_mm is not None and not min(record.pixel_spacing_mm) > 0):
-        raise InputError(f"{_SPACING_MM} must be empty or (row, column) greater than 0; found {spacing_values} values")
+    if spacing_values not in (0, 2) or not all(0 < length < math.inf for length in record.pixel_spacing_mm or ()):
+        raise InputError(
+            f"{_SPACING_MM} must be empty or (row, column), finite and greater than 0; found {spacing_values} values"
+        )
     if record.laterality not in Laterality._value2member_map_ or record.view not in View._value2member_map_:
-        raise InputError(f"unknown laterality or view: found {record.laterality!r} and {record.view!r}")
+        raise InputError(f"{_LATERALITY} and {_VIEW} must be terms of data_prep/dicom_terms.py; found another")
 
 
 def decode_image_and_mask(serialized: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":

@@ -15,6 +15,7 @@ from data_prep.errors import InputError
 from data_prep.mammogram import SpacingSource, read_mammogram
 from data_prep.manifest import ImageWarning, Rejection, ShardInfo
 from data_prep.schema import Record
+from data_prep.tfrecord import read_tfrecord
 
 __all__ = [
     "SHARD",
@@ -102,18 +103,9 @@ def read_shard(path: pathlib.Path) -> Iterator[bytes]:
     """Yields the serialised records of a shard.
 
     Raises:
-        InputError: The file is truncated, or a record's checksum does not fit.
+        InputError: The file cannot be read, is truncated, or a record's checksum does not fit.
     """
-    import tensorflow as tf
-
-    records = iter(tf.data.TFRecordDataset(str(path)))
-    while True:
-        try:
-            yield next(records).numpy()
-        except StopIteration:
-            return
-        except tf.errors.OpError as error:
-            raise InputError(f"not a whole TFRecord file ({type(error).__name__})", path) from None
+    return read_tfrecord(path)
 
 
 def file_sha256(path: pathlib.Path) -> str:

@@ -49,7 +49,13 @@ def verify_records(records_dir: pathlib.Path, on_image: Callable[[], object] = l
         if not (manifest.directory / shard.name).is_file():
             continue  # reported by `_file_problems`
         problems.extend(_shard_problems(manifest, shard, facts, on_image))
-    return Verification(manifest, (*problems, *_total_problems(manifest, facts)))
+    problems.extend(_total_problems(manifest, facts))
+    return Verification(manifest, tuple(map(_one_line, problems)))
+
+
+def _one_line(problem: str) -> str:
+    """Escapes what a damaged name would do to a terminal."""
+    return problem if problem.isprintable() else problem.encode("unicode_escape").decode("ascii")
 
 
 def _manifest_problems(manifest: Manifest) -> list[str]:

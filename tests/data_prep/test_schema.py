@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -77,19 +78,30 @@ def set_bytes(key, value):
     return change
 
 
+def set_spacing(*lengths):
+    def change(features):
+        features["image/pixel_spacing_mm"].float_list.value[:] = lengths
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "rule"),
     [
-        (lambda features: features.pop("patient/id"), "differs in ['patient/id']"),
-        (lambda features: features["patient/name"].bytes_list.value.append(b"x"), "differs in ['patient/name']"),
+        (lambda features: features.pop("patient/id"), "missing are patient/id, unknown 0"),
+        (lambda features: features["patient/name"].bytes_list.value.append(b"x"), "missing are none, unknown 1"),
         (lambda features: features["image/id"].bytes_list.value.pop(), "image/id must hold one value"),
         (lambda features: features["image/height"].int64_list.value.append(3), "image/height must hold one value"),
         (set_int("image/height", 23), "of (23, 20); found (24, 20)"),
         (set_int("image/bits_stored", 10), "must be 8 to 16 and hold every pixel; found 10"),
         (set_int("image/bits_stored", 17), "found 17"),
         (set_bytes("image/encoded", b"no png"), "not a readable PNG"),
-        (set_bytes("image/view", b"sideways"), "'sideways'"),
-        (set_bytes("image/laterality", b"B"), "'B'"),
+        (set_bytes("image/view", b"sideways"), "image/view must be terms"),
+        (set_bytes("image/laterality", b"a\n" * 999), "image/laterality and image/view must be terms"),
+        (lambda features: features["x" * 3000].bytes_list.value.append(b"x"), "missing are none, unknown 1"),
+        (set_spacing(math.nan, 0.07), "finite and greater than 0"),
+        (set_spacing(0.07, math.nan), "finite and greater than 0"),
+        (set_spacing(0.07, math.inf), "finite and greater than 0"),
         (lambda features: features["image/pixel_spacing_mm"].float_list.value.pop(), "found 1 values"),
     ],
 )
@@ -97,6 +109,8 @@ def test_a_record_outside_the_schema_is_refused(change, rule):
     with pytest.raises(InputError) as caught:
         from_example(changed(change))
     assert rule in str(caught.value)
+    assert caught.value.rule.isprintable()
+    assert len(caught.value.rule) < 200
 
 
 def test_a_mask_of_other_values_is_refused():

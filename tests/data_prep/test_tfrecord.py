@@ -1,11 +1,15 @@
+import struct
+
+import google_crc32c
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_prep.errors import InputError
 from data_prep.schema import to_example
-from data_prep.tfrecord import serialize_example, write_tfrecord
+from data_prep.tfrecord import parse_example, read_tfrecord, serialize_example, write_tfrecord
 from tests.fakes.records import fake_record
 
 records = st.lists(st.binary(max_size=300), max_size=5)
@@ -62,3 +66,67 @@ def test_tensorflow_reads_a_record(tmp_path, spacing):
     assert feature["image/pixel_spacing_mm"].WhichOneof("kind") == "float_list"
     found = feature["image/pixel_spacing_mm"].float_list.value
     np.testing.assert_array_equal(found, np.asarray(spacing or (), np.float32))
+
+
+@settings(max_examples=50, deadline=None)
+@given(records)
+def test_a_file_that_tensorflow_wrote_is_read(tmp_path_factory, written):
+    path = tmp_path_factory.mktemp("records") / "theirs"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in written:
+            writer.write(record)
+    assert list(read_tfrecord(path)) == written
+
+
+def claiming(length, payload=b"x" * 100):
+    """A record that claims another length, with checksums that fit."""
+    size = struct.pack("<Q", length)
+    masked = [(crc := google_crc32c.value(part)) >> 15 | crc << 17 for part in (size, payload)]
+    sums = [struct.pack("<I", (value + 0xA282EAD8) & 0xFFFFFFFF) for value in masked]
+    return size + sums[0] + payload + sums[1]
+
+
+@pytest.mark.parametrize("length", [101, 1 << 20, 1 << 31, 1 << 40, 1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
+def test_a_record_longer_than_the_file_is_refused_before_memory_is_taken(tmp_path, length):
+    path = tmp_path / "shard"
+    path.write_bytes(claiming(100))
+    assert list(read_tfrecord(path)) == [b"x" * 100]
+    path.write_bytes(claiming(length))  # TensorFlow's reader ends the process at 2^40
+    with pytest.raises(InputError, match=r"not a whole TFRecord file \(its end is missing\)"):
+        list(read_tfrecord(path))
+
+
+def test_every_truncation_and_every_flipped_bit_of_a_file_is_seen(tmp_path):
+    path = tmp_path / "shard"
+    write_tfrecord(path, [b"first", b"second"])
+    whole = path.read_bytes()
+    boundary = 16 + len(b"first")
+    for length in range(1, len(whole)):
+        path.write_bytes(whole[:length])
+        if length == boundary:
+            assert list(read_tfrecord(path)) == [b"first"]  # what only the manifest's count can tell
+        else:
+            with pytest.raises(InputError, match="not a whole TFRecord file"):
+                list(read_tfrecord(path))
+    for bit in range(8 * len(whole)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="not a whole TFRecord file"):
+            list(read_tfrecord(path))
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(InputError, match="No such file") as caught:
+        list(read_tfrecord(tmp_path / "none"))
+    assert caught.value.where == str(tmp_path / "none")
+
+
+def test_an_example_is_parsed_as_tensorflow_parses_it():
+    serialized = to_example(fake_record())
+    theirs = tf.train.Example.FromString(serialized).features.feature
+    ours = parse_example(serialized)
+    assert set(ours) == set(theirs)
+    assert {key: ours[key].SerializeToString() for key in ours} == {
+        key: theirs[key].SerializeToString() for key in theirs
+    }

@@ -47,6 +47,7 @@ def fake_record(
 
 def write_fake_records(directory: pathlib.Path, splits: Mapping[str, Sequence[Record]], shards: int = 1) -> Manifest:
     """Writes records and their manifest as `data_prep.convert` would: `splits` maps "train" and "test" to records."""
+    directory.mkdir(parents=True, exist_ok=True)
     results = []
     for split, records in splits.items():
         for index in range(shards):
