@@ -1,9 +1,11 @@
 """Single-channel PNG files: 16-bit mammograms and 8-bit masks, decoded and encoded without loss."""
 
+import contextlib
 import io
 import pathlib
 import warnings
 import zlib
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -34,7 +36,7 @@ def decode_grey_png(data: bytes, bits: int | None = None) -> np.ndarray:
         InputError: Not a PNG, truncated, colour, of another depth, or larger than `MAX_PIXELS`.
     """
     try:
-        with _open_png(io.BytesIO(data), bits) as image:
+        with _open_png(io.BytesIO(data), bits) as image, _quiet():
             image.load()
             if image.mode == "1":
                 return np.array(image.convert("L"))
@@ -75,9 +77,7 @@ def encode_png(pixels: np.ndarray) -> bytes:
 def _open_png(file: BinaryIO, bits: int | None) -> Image.Image:
     """Opens a PNG without decoding it: one grey channel, `bits` deep, at most `MAX_PIXELS`."""
     try:
-        with warnings.catch_warnings():
-            # Pillow warns at 89 megapixels; the limit here is MAX_PIXELS.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with _quiet():
             image = Image.open(file, formats=["PNG"])
     except UnidentifiedImageError:
         raise InputError("not a readable PNG (its header is damaged or of another format)") from None
@@ -92,6 +92,14 @@ def _open_png(file: BinaryIO, bits: int | None) -> Image.Image:
     if bits == 16 and image.mode not in _MODES_16_BIT:
         raise InputError("a mammogram as PNG must have 16 bits a pixel; found 8 or fewer")
     return image
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences Pillow: about sizes from 89 megapixels on, where MAX_PIXELS is the limit, and about animations."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _one_line(error: Exception) -> str:

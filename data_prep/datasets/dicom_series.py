@@ -2,13 +2,12 @@
 
 import dataclasses
 import pathlib
-import warnings
 from collections.abc import Collection, Sequence
 
-import pydicom
 from tqdm import tqdm
 
 from data_prep.datasets.files import may_be_dicom
+from data_prep.dicom_access import header_text, parse_dicom, read_integer
 from data_prep.errors import InputError
 from data_prep.manifest import Rejection
 
@@ -67,16 +66,14 @@ def index_series(paths: Sequence[pathlib.Path], data_dir: pathlib.Path, wanted: 
 def _header(path: pathlib.Path) -> tuple[str, str, tuple[int, int]]:
     """Returns Series Instance UID, SOP Instance UID and size."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about values of other attributes, which nobody looks at here
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-            series, instance = str(header.get("SeriesInstanceUID", "")), str(header.get("SOPInstanceUID", ""))
-            size = int(header.get("Rows", 0)), int(header.get("Columns", 0))
+        with path.open("rb") as file:
+            header = parse_dicom(file, only=_TAGS)
+        series, instance = header_text(header, "SeriesInstanceUID"), header_text(header, "SOPInstanceUID")
+        size = read_integer(header, "Rows", 0), read_integer(header, "Columns", 0)
     except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror or 'truncated'})", path) from None
-    except Exception as error:
-        # pydicom raises whatever a damaged file leads to; its text may quote the file, so only the kind is told.
-        raise InputError(f"not a readable DICOM file: damaged or truncated ({type(error).__name__})", path) from None
+        raise InputError(f"cannot be read ({error.strerror})", path) from None
+    except InputError as error:
+        raise InputError(error.rule, path) from None
     if not series:
         # Type 1 in every composite object (PS3.3 C.7.3.1): the file is cut short.
         raise InputError("a DICOM file needs SeriesInstanceUID (0020,000E); found none", path)
