@@ -6,8 +6,11 @@ import os
 import pathlib
 import re
 import secrets
+import tempfile
 from collections.abc import Iterator
 from typing import Any
+
+from data_prep.remote import RemotePath, as_remote
 
 __all__ = ["PARTIAL", "temporary_beside", "write_json", "write_text"]
 
@@ -19,11 +22,19 @@ PARTIAL = re.compile(r"\..+\.[0-9a-f]{16}\.partial")
 def temporary_beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary path in the folder of `path`; on success it takes its name, on an error it goes.
 
+    For a `RemotePath` it lies on this machine and is copied there under a temporary name.
+
     Its name is its own even where two threads, processes or machines write the same file at the same time. What the
     caller leaves there is flushed to the disk before the rename, so that a crash leaves the old content or the new one.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
+    if (remote := as_remote(path)) is not None:
+        with tempfile.TemporaryDirectory() as folder:
+            local = pathlib.Path(folder, path.name)
+            yield local
+            remote.receive(local, RemotePath(temporary))
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield temporary
         with temporary.open("rb") as file:

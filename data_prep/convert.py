@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 _DATASET = flags.DEFINE_string("dataset", "folder", "Kind of data set: cbis_ddsm, folder or inbreast.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder that holds the data set.", required=True)
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "New or empty folder for the records.", required=True)
+_OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", None, "New or empty folder for the records, or a gs:// URL.", required=True
+)
 _SPLIT_BY = flags.DEFINE_enum(
     "split_by",
     "patient",
@@ -96,13 +98,14 @@ def main() -> None:
     """Converts as the flags say and prints what became of it."""
     from data_prep import pipeline
     from data_prep.dicom_header import ReadOptions
+    from data_prep.remote import records_path
     from data_prep.report import conversion_lines, plan_lines
     from data_prep.split import SplitBy
 
     config = pipeline.ConvertConfig(
         data_set=_data_set(),
         data_dir=pathlib.Path(_DATA_DIR.value),
-        output_dir=pathlib.Path(_OUTPUT_DIR.value),
+        output_dir=records_path(_OUTPUT_DIR.value),
         split_by=SplitBy(_SPLIT_BY.value),
         train_fraction=_TRAIN_FRACTION.value,
         seed=_SEED.value,

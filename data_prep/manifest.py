@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from data_prep.errors import InputError
+from data_prep.remote import records_path
 from data_prep.schema import SCHEMA_VERSION, SPLITS
 
 __all__ = [
@@ -197,7 +198,7 @@ def read_manifest(records_dir: str | pathlib.Path) -> Manifest:
     Raises:
         InputError: No such folder, no manifest in it, a damaged one, or one of another schema version.
     """
-    directory = pathlib.Path(records_dir).absolute()
+    directory = records_path(records_dir).absolute()
     if not directory.is_dir():
         raise InputError("no such folder of records", directory)
     path = directory / MANIFEST_NAME

@@ -19,6 +19,7 @@ from data_prep.errors import InputError
 from data_prep.identity import Identity, read_or_make_salt
 from data_prep.manifest import MANIFEST_NAME, ImageWarning, Manifest, Rejection, render_manifest
 from data_prep.png import grey_png_size
+from data_prep.remote import is_remote
 from data_prep.resume import PlanFingerprint, fingerprint_files, finished_result, require_free, unfinished
 from data_prep.schema import SPLITS
 from data_prep.shards import Job, ShardResult, ShardTask, rejection, shard_name
@@ -63,6 +64,11 @@ class ConvertConfig:
             raise InputError("the local runner has no options: name a Beam runner with --runner", "--beam_options")
         if self.public_ids and self.salt_file is not None:
             raise InputError("public ids are not salted: give --salt_file or --public_ids, not both", "--public_ids")
+        for flag, path in (("--data_dir", self.data_dir), ("--salt_file", self.salt_file)):
+            if path is not None and is_remote(path):
+                raise InputError(f"must lie on this machine or a mounted file system; found {path}", flag)
+        if is_remote(self.output_dir) and not self.public_ids and self.salt_file is None:
+            raise InputError("records on another file system need a salt on this one", "--salt_file")
         if self.output_dir.resolve() in self.salt_path.resolve().parents:
             raise InputError("the salt must lie outside the folder of records, which may be shared", "--salt_file")
 

@@ -20,13 +20,13 @@ import hmac
 import json
 import os
 import pathlib
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from data_prep.atomic import PARTIAL, write_json
 from data_prep.errors import InputError, UnfinishedError
 from data_prep.manifest import MANIFEST_NAME, ImageWarning, Rejection, ShardInfo
+from data_prep.remote import as_remote, remove_tree
 from data_prep.shards import SHARD, ImageFacts, ShardResult, ShardTask, file_sha256
 
 __all__ = [
@@ -90,7 +90,7 @@ def require_free(output_dir: pathlib.Path) -> None:
     if (output_dir / _FOLDER / _PLAN).is_file():
         return
     if (output_dir / MANIFEST_NAME).exists():
-        shutil.rmtree(output_dir / _FOLDER, ignore_errors=True)  # its process was killed after the last byte
+        remove_tree(output_dir / _FOLDER)  # its process was killed after the last byte
         raise InputError("already converted: choose another --output_dir, or delete this one", output_dir)
     if output_dir.exists() and not output_dir.is_dir():
         raise InputError("--output_dir must be a folder", output_dir)
@@ -125,7 +125,7 @@ def unfinished(output_dir: pathlib.Path, plan: PlanFingerprint) -> Iterator[None
             raise
         (output_dir / _FOLDER / _PLAN).unlink()
         _sweep(output_dir)
-        shutil.rmtree(output_dir / _FOLDER, ignore_errors=True)
+        remove_tree(output_dir / _FOLDER)
 
 
 def keep_result(task: ShardTask, result: ShardResult) -> None:
@@ -186,8 +186,15 @@ def _described(value: Any, root: pathlib.Path) -> Any:
 
 @contextlib.contextmanager
 def _locked(output_dir: pathlib.Path) -> Iterator[None]:
-    """Makes the work folder and holds its lock; the system frees it whatever ends the process."""
+    """Makes the work folder and holds its lock; the system frees it whatever ends the process.
+
+    A remote folder has no lock.
+    """
     path = output_dir / _FOLDER / _LOCK
+    if as_remote(output_dir) is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+        return
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -255,6 +262,6 @@ def _clear(output_dir: pathlib.Path, made: bool) -> None:
         if SHARD.fullmatch(path.name):
             path.unlink()
     (output_dir / _FOLDER / _PLAN).unlink(missing_ok=True)
-    shutil.rmtree(output_dir / _FOLDER)
+    remove_tree(output_dir / _FOLDER)
     if made and not any(output_dir.iterdir()):
         output_dir.rmdir()

@@ -3,8 +3,6 @@
 python -m data_prep.verify --records_dir=RECORDS
 """
 
-import pathlib
-
 from absl import flags
 
 from data_prep import command
@@ -18,10 +16,11 @@ def main() -> None:
 
     from data_prep.errors import InputError
     from data_prep.manifest import read_manifest
+    from data_prep.remote import records_path
     from data_prep.report import verification_line
     from data_prep.verification import verify_records
 
-    records_dir = pathlib.Path(_RECORDS_DIR.value)
+    records_dir = records_path(_RECORDS_DIR.value)
     total = sum(read_manifest(records_dir).images.values())
     print(f"Verifying {total} records in {records_dir}", flush=True)
     with tqdm(total=total, desc="verify", unit="mammogram") as progress:
