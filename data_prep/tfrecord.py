@@ -4,7 +4,6 @@ The bytes are TensorFlow's own, which the tests compare. Its reader ends the pro
 claim a record of a terabyte with a checksum that fits.
 """
 
-import os
 import pathlib
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,13 +44,14 @@ def read_tfrecord(path: pathlib.Path) -> Iterator[bytes]:
         InputError: The file cannot be read, is truncated, or a checksum does not fit.
     """
     try:
+        left = path.stat().st_size
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
             while header := file.read(_HEADER_BYTES):
                 if len(header) < _HEADER_BYTES or _masked_crc(header[:8]) != header[8:]:
                     raise InputError("not a whole TFRecord file (a record's length is damaged)", path)
                 (length,) = struct.unpack("<Q", header[:8])
-                if length > size - file.tell() - _CRC_BYTES:
+                left -= _HEADER_BYTES + length + _CRC_BYTES
+                if left < 0:
                     raise InputError("not a whole TFRecord file (its end is missing)", path)
                 record = file.read(length)
                 if file.read(_CRC_BYTES) != _masked_crc(record):

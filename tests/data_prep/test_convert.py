@@ -94,7 +94,7 @@ def test_the_manifest_says_what_was_done(good, tmp_path):
     assert manifest.data_set == "folder"
     assert manifest.flags == {
         "dataset": "folder", "split_by": "patient", "train_fraction": 0.5, "seed": 3, "examples_per_shard": 32,
-        "strict": False, "public_ids": False,
+        "strict": False, "public_ids": False, "for_processing": False, "voi_lut": False,
     }  # fmt: skip
     assert manifest.images == {"train": 4, "test": 4}
     assert manifest.patients == {"train": 2, "test": 2}
