@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data_prep.dicom_terms import Laterality, View
+from data_prep.dicom_terms import Laterality, SpacingSource, View
 from data_prep.errors import InputError
 from data_prep.mask import BACKGROUND, CALCIFICATION, IGNORE
 from data_prep.png import decode_grey_png, encode_png
@@ -179,6 +179,8 @@ def _check(record: Record, size: tuple[int, int], spacing_values: int) -> None:
         )
     if record.laterality not in Laterality._value2member_map_ or record.view not in View._value2member_map_:
         raise InputError(f"{_LATERALITY} and {_VIEW} must be terms of data_prep/dicom_terms.py; found another")
+    if record.pixel_spacing_source not in SpacingSource._value2member_map_:
+        raise InputError(f"{_SPACING_SOURCE} must be a source of data_prep/dicom_terms.py; found another")
 
 
 def decode_image_and_mask(serialized: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":

@@ -172,6 +172,8 @@ def _unpack(dataset: Dataset, index: int, size: tuple[int, int]) -> np.ndarray:
     count = size[0] * size[1]
     first = index * count
     packed = read_value(dataset, "PixelData") or b""
+    if not isinstance(packed, bytes):
+        raise InputError("PixelData (7FE0,0010) must hold bytes; its value representation is damaged")
     bits = np.unpackbits(np.frombuffer(packed[first // 8 : -(-(first + count) // 8)], np.uint8), bitorder="little")
     frame = bits[first % 8 : first % 8 + count]
     if frame.size < count:

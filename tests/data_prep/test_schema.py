@@ -98,6 +98,7 @@ def set_spacing(*lengths):
         (set_bytes("image/encoded", b"no png"), "not a readable PNG"),
         (set_bytes("image/view", b"sideways"), "image/view must be terms"),
         (set_bytes("image/laterality", b"a\n" * 999), "image/laterality and image/view must be terms"),
+        (set_bytes("image/pixel_spacing_source", b"a\nb"), "image/pixel_spacing_source must be a source"),
         (lambda features: features["x" * 3000].bytes_list.value.append(b"x"), "missing are none, unknown 1"),
         (set_spacing(math.nan, 0.07), "finite and greater than 0"),
         (set_spacing(0.07, math.nan), "finite and greater than 0"),
