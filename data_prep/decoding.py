@@ -1,8 +1,9 @@
-"""Decodes the frames of a DICOM image, native or encoded, to stored values.
+"""Decodes the frames of a DICOM image, native or encoded, to stored values, and TIFF files.
 
-Encoded frames are decoded in a process of their own, kept for the next one: the libraries are written in C and C++ and
-end their process on some damaged streams (GDCM calls abort() about once in a thousand), take memory by what the stream
-claims, or loop. Such an end, a time-out or too much memory is then one file's error.
+Encoded frames and TIFF files are decoded in a process of their own, kept for the next one: the libraries are written in
+C and C++ and end their process on some damaged streams (GDCM calls abort() about once in a thousand), take memory by
+what the stream claims, loop, or write to the terminal. Such an end, a time-out or too much memory is then one file's
+error.
 """
 
 import atexit
@@ -27,7 +28,7 @@ from data_prep.codestream import StreamHeader, read_jpeg2000_header, read_jpeg_h
 from data_prep.dicom_access import header_text, one_line, quiet_pydicom, read_integer
 from data_prep.errors import InputError
 
-__all__ = ["decode_frame", "transfer_syntax"]
+__all__ = ["decode_frame", "decode_tiff", "transfer_syntax"]
 
 # The decoding plugin of each encoding; BUILD_NOTES.md says how each bore damaged streams. pydicom's own decodes RLE,
 # for pylibjpeg-rle panics on some. JPEG Extended of 12 bits has a plugin under the GPL alone; Pillow decodes 8 bits.
@@ -119,6 +120,18 @@ def decode_frame(dataset: Dataset, index: int = 0) -> np.ndarray:
     return array
 
 
+def decode_tiff(path: pathlib.Path, size: tuple[int, int]) -> np.ndarray:
+    """Decodes the first page of a TIFF file whose header says one channel of (height, width), within bounds.
+
+    Returns:
+        bool [height, width], True where a value is not 0.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    return _decoder.decode("tiff", (str(path.absolute()),), size[0] * size[1])
+
+
 def _decode_encoded(dataset: Dataset, syntax: uid.UID, index: int) -> np.ndarray:
     with quiet_pydicom():
         frames = read_integer(dataset, "NumberOfFrames", 1)
@@ -142,8 +155,7 @@ def _decode_encoded(dataset: Dataset, syntax: uid.UID, index: int) -> np.ndarray
         if not options["pixel_representation"]:
             # A value above BitsStored is to be told, not wrapped around: a lossy image may overshoot its white.
             options["correct_unused_bits"] = False
-    limits = _SECONDS + _SECONDS_PER_PIXEL * pixels, _BYTES + _BYTES_PER_PIXEL * pixels
-    return _decoder.decode(syntax, frame, options, *limits)
+    return _decoder.decode("frame", (str(syntax), _PLUGINS[syntax], frame, options), pixels)
 
 
 def _check_stream(header: StreamHeader, options: Mapping[str, Any], syntax: uid.UID) -> None:
@@ -168,7 +180,7 @@ def _check_stream(header: StreamHeader, options: Mapping[str, Any], syntax: uid.
 
 
 class _DecodingProcess:
-    """The process behind `decode_frame`: started at the first encoded frame, and anew after each that ended it."""
+    """The process behind this module: started at the first image that it decodes, and anew after each that ended it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -176,19 +188,18 @@ class _DecodingProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
 
-    def decode(
-        self, syntax: uid.UID, frame: bytes, options: Mapping[str, Any], seconds: float, memory: int
-    ) -> np.ndarray:
-        """Decodes one frame within limits of time and memory.
+    def decode(self, task: str, arguments: tuple[Any, ...], pixels: int) -> np.ndarray:
+        """Does a task of `decoding_process` within limits of time and memory, which follow from the size of the image.
 
-        A frame on which the process ends is tried once more with a new one: the first may have ended before, for want
+        An image on which the process ends is tried once more with a new one: the first may have ended before, for want
         of memory on the machine for instance.
         """
+        seconds, memory = _SECONDS + _SECONDS_PER_PIXEL * pixels, _BYTES + _BYTES_PER_PIXEL * pixels
         with self._lock:
             for _ in range(2):
                 connection = self._connected()
                 try:
-                    connection.send((str(syntax), _PLUGINS[syntax], frame, options, memory))
+                    connection.send((task, arguments, memory))
                     if not connection.poll(seconds):
                         raise InputError(f"the decoder found no end within {seconds:.0f} s")
                     answer = connection.recv()

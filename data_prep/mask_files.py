@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 from PIL import Image
 
+from data_prep.decoding import decode_tiff
 from data_prep.dicom_header import read_identifiers
 from data_prep.errors import InputError
 from data_prep.mammogram import DICOM_SUFFIXES
@@ -60,12 +61,9 @@ def read_mask(path: pathlib.Path) -> np.ndarray:
         drawn = np.asarray(_open_npy(path)) != 0
     else:
         try:
-            with _open_tiff(path) as image:
-                drawn = np.asarray(image) != 0
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(f"not a readable TIFF: damaged or truncated ({type(error).__name__})", path) from None
+            drawn = decode_tiff(path, mask_size(path))
+        except InputError as error:
+            raise InputError(error.rule, path) from None
     return drawn.view(np.uint8)  # True is CALCIFICATION, False is BACKGROUND
 
 

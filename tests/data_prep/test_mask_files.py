@@ -104,6 +104,21 @@ def test_a_header_that_claims_60000_by_60000_takes_no_memory_for_it(tmp_path):
             read_mask(path)
 
 
+@pytest.mark.parametrize("compression", ["packbits", "tiff_lzw", "tiff_adobe_deflate", "group4"])
+def test_a_damaged_tiff_is_one_line_and_its_library_prints_nothing(tmp_path, capfd, compression):
+    drawn = np.arange(70 * 50).reshape(70, 50) % 3 == 0
+    pixels = drawn if compression == "group4" else drawn.astype(np.uint8)
+    path = write_tiff(tmp_path / "a.tif", pixels, compression=compression)
+    np.testing.assert_array_equal(read_mask(path), drawn)
+    whole = path.read_bytes()
+    (directory,) = struct.unpack_from("<I", whole, 4)  # the strip lies between the header of 8 bytes and the directory
+    path.write_bytes(whole[:8] + bytes(directory - 8) + whole[directory:])
+    with pytest.raises(InputError, match="not a readable TIFF: damaged or truncated") as caught:
+        read_mask(path)
+    assert caught.value.where == str(path)
+    assert capfd.readouterr() == ("", "")
+
+
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     suffix=st.sampled_from([".npy", ".tif", ".png"]),
