@@ -1,7 +1,6 @@
 """Mask files of every form: PNG, TIFF, NPY and DICOM SEG, each of one image's size."""
 
 import pathlib
-import warnings
 
 import numpy as np
 from PIL import Image
@@ -10,7 +9,7 @@ from data_prep.decoding import decode_tiff
 from data_prep.dicom_header import read_identifiers
 from data_prep.errors import InputError
 from data_prep.mammogram import DICOM_SUFFIXES
-from data_prep.png import MAX_PIXELS, decode_grey_png, grey_png_size
+from data_prep.png import MAX_PIXELS, decode_grey_png, grey_png_size, quiet_pillow
 from data_prep.segmentation import read_segmentation, read_segmentation_header
 
 __all__ = ["MASK_SUFFIXES", "is_segmentation", "mask_size", "read_mask", "segmentation_warnings"]
@@ -104,8 +103,7 @@ def _open_npy(path: pathlib.Path) -> np.ndarray:
 def _open_tiff(path: pathlib.Path) -> Image.Image:
     """Opens a TIFF without decoding it: one page, one grey channel of whole numbers, at most `MAX_PIXELS`."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of size, see MAX_PIXELS, and of tags that nobody looks at
+        with quiet_pillow():
             image = Image.open(path, formats=["TIFF"])
             try:
                 image.seek(1)

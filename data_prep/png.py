@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import pathlib
 import warnings
 import zlib
@@ -13,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from data_prep.errors import InputError
 
-__all__ = ["MAX_PIXELS", "decode_grey_png", "encode_png", "grey_png_size"]
+__all__ = ["MAX_PIXELS", "decode_grey_png", "encode_png", "grey_png_size", "quiet_pillow"]
 
 # The largest detectors and film scans have about 30 megapixels. A header that claims more is refused before any memory
 # is taken for it.
@@ -36,7 +37,7 @@ def decode_grey_png(data: bytes, bits: int | None = None) -> np.ndarray:
         InputError: Not a PNG, truncated, colour, of another depth, or larger than `MAX_PIXELS`.
     """
     try:
-        with _open_png(io.BytesIO(data), bits) as image, _quiet():
+        with _open_png(io.BytesIO(data), bits) as image, quiet_pillow():
             image.load()
             if image.mode == "1":
                 return np.array(image.convert("L"))
@@ -74,10 +75,24 @@ def encode_png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+@contextlib.contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Silences Pillow's warnings and log: of sizes, where MAX_PIXELS is the limit, and of tags that nobody looks at."""
+    logger = logging.getLogger("PIL")
+    level = logger.level
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            logger.setLevel(logging.CRITICAL + 1)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
 def _open_png(file: BinaryIO, bits: int | None) -> Image.Image:
     """Opens a PNG without decoding it: one grey channel, `bits` deep, at most `MAX_PIXELS`."""
     try:
-        with _quiet():
+        with quiet_pillow():
             image = Image.open(file, formats=["PNG"])
     except UnidentifiedImageError:
         raise InputError("not a readable PNG (its header is damaged or of another format)") from None
@@ -92,14 +107,6 @@ def _open_png(file: BinaryIO, bits: int | None) -> Image.Image:
     if bits == 16 and image.mode not in _MODES_16_BIT:
         raise InputError("a mammogram as PNG must have 16 bits a pixel; found 8 or fewer")
     return image
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences Pillow: about sizes from 89 megapixels on, where MAX_PIXELS is the limit, and about animations."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _one_line(error: Exception) -> str:

@@ -104,6 +104,17 @@ def test_a_header_that_claims_60000_by_60000_takes_no_memory_for_it(tmp_path):
             read_mask(path)
 
 
+def test_a_tiff_of_ten_thousand_channels_is_one_line_and_its_library_says_nothing(tmp_path, caplog):
+    path = write_tiff(tmp_path / "a.tif", DRAWN.astype(np.uint8))
+    whole = path.read_bytes()
+    entry = whole.index(struct.pack("<HHI", 278, 4, 1))  # RowsPerStrip becomes SamplesPerPixel
+    path.write_bytes(whole[:entry] + struct.pack("<HHIHH", 277, 3, 1, 10_000, 0) + whole[entry + 12 :])
+    for read in (mask_size, read_mask):
+        with pytest.raises(InputError, match="not a readable TIFF"):
+            read(path)
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("compression", ["packbits", "tiff_lzw", "tiff_adobe_deflate", "group4"])
 def test_a_damaged_tiff_is_one_line_and_its_library_prints_nothing(tmp_path, capfd, compression):
     drawn = np.arange(70 * 50).reshape(70, 50) % 3 == 0

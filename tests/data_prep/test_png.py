@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.errors import InputError
-from data_prep.png import decode_grey_png, encode_png
+from data_prep.png import decode_grey_png, encode_png, grey_png_size
 from tests.fakes.folder import fake_pixels
 
 
@@ -33,3 +33,13 @@ def test_a_png_that_claims_too_many_pixels_is_refused_before_they_are_decoded(tm
         data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
         with pytest.raises(InputError, match="at most"):
             decode_grey_png(bytes(data))
+
+
+def test_a_png_with_a_damaged_animation_is_read_and_its_library_prints_nothing(tmp_path, recwarn):
+    data = encode_png(np.full((2, 2), 7, np.uint8))
+    chunk = b"acTL" + struct.pack(">II", 0, 0)
+    animated = data[:33] + struct.pack(">I", 8) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
+    (tmp_path / "a.png").write_bytes(animated)
+    assert decode_grey_png(animated).tolist() == [[7, 7], [7, 7]]
+    assert grey_png_size(tmp_path / "a.png") == (2, 2)
+    assert not recwarn
