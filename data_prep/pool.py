@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
+from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
 from data_prep.errors import UnfinishedError
@@ -37,10 +38,10 @@ def write_shards(tasks: Sequence[ShardTask], workers: int, on_image: Callable[[]
     processes: dict[Connection, Any] = {}
     results: dict[int, ShardResult] = {}
     try:
-        for worker in range(min(workers, len(tasks))):
+        taken = context.Value("i", 0)  # tasks that workers have begun: who is free takes the next
+        for _ in range(min(workers, len(tasks))):
             receiver, sender = context.Pipe(duplex=False)
-            share = list(enumerate(tasks))[worker::workers]
-            process = context.Process(target=_work, args=(share, sender), daemon=True)
+            process = context.Process(target=_work, args=(tasks, taken, sender), daemon=True)
             process.start()
             sender.close()  # so that the death of the worker, the only one to hold it now, is seen as an end of file
             processes[receiver] = process
@@ -76,18 +77,24 @@ def _collect(processes: dict[Connection, Any], results: dict[int, ShardResult], 
                 open_ends.remove(end)
 
 
-def _work(share: list[tuple[int, ShardTask]], sender: Connection) -> None:
+def _work(tasks: Sequence[ShardTask], taken: "Synchronized[int]", sender: Connection) -> None:
     """Runs in a worker process: sends None per image, {index: result} per shard, True at the end, or an exception."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers itself
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        for index, task in share:
-            sender.send({index: write_shard(task, lambda: sender.send(None))})
+        while (index := _take(taken)) < len(tasks):
+            sender.send({index: write_shard(tasks[index], lambda: sender.send(None))})
         sender.send(True)
     except BrokenPipeError:
         os._exit(1)  # the parent is gone: nobody waits for the rest
     except Exception as error:
         sender.send(error)
+
+
+def _take(taken: "Synchronized[int]") -> int:
+    with taken.get_lock():
+        taken.value += 1
+        return taken.value - 1
 
 
 def _end_with_parent() -> None:
