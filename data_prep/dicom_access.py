@@ -106,9 +106,11 @@ def header_text(dataset: Dataset, keyword: str) -> str:
     """Returns an attribute as text without surrounding blanks; "" where it is absent or empty.
 
     Raises:
-        InputError: The attribute cannot be decoded; the message never holds its value.
+        InputError: The attribute cannot be decoded or is a sequence; the message never holds its value.
     """
     value = read_value(dataset, keyword)
+    if isinstance(value, pydicom.Sequence):
+        raise InputError(f"{named(keyword)} must be a text; found a sequence")  # as text it is a dump of all its items
     return "" if value is None else str(value).strip()
 
 

@@ -2,6 +2,7 @@ import tracemalloc
 import zlib
 
 import pytest
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
@@ -9,7 +10,7 @@ from data_prep.dicom_header import ReadOptions, read_header, read_identifiers
 from data_prep.errors import InputError
 from data_prep.mammogram import read_mammogram
 from data_prep.png import MAX_PIXELS
-from tests.fakes.dicom import FOR_PROCESSING, fake_uid, write_dicom
+from tests.fakes.dicom import FOR_PROCESSING, fake_dicom, fake_uid, write_dicom
 from tests.fakes.folder import fake_pixels
 
 TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
@@ -48,6 +49,18 @@ def test_a_header_outside_the_rules_is_refused_with_tag_and_value(tmp_path, head
         assert rule in str(caught.value)
         assert caught.value.where == str(path)
         assert "\n" not in str(caught.value)
+
+
+def test_a_text_that_is_a_sequence_is_refused_and_its_items_are_not_told(tmp_path):
+    item = Dataset()
+    item.PatientName = "Musterfrau^Erika"
+    dataset = fake_dicom(fake_pixels(0))
+    dataset["PatientID"] = DataElement("PatientID", "SQ", Sequence([item]))
+    dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    with pytest.raises(InputError) as caught:
+        read_mammogram(tmp_path / "a.dcm")
+    assert caught.value.rule == "PatientID (0010,0020) must be a text; found a sequence"
+    assert "Musterfrau" in read_identifiers(tmp_path / "a.dcm")  # by the name, which is whole
 
 
 @pytest.mark.parametrize("header", [{"SOPClassUID": FOR_PROCESSING}, {"PresentationIntentType": "FOR PROCESSING"}])
