@@ -1,5 +1,6 @@
 """What every entry point shares: flags in, one call, one clear line on a user's error."""
 
+import io
 import os
 import sys
 import warnings
@@ -28,7 +29,12 @@ def run(call: Callable[[], None]) -> None:
 
 
 def _quieten() -> None:
-    """Silences what TensorFlow logs on import: three cuDNN/cuFFT/cuBLAS "factory" lines and CPU features."""
+    """Silences what TensorFlow logs on import: three cuDNN/cuFFT/cuBLAS "factory" lines and CPU features.
+
+    Prints what the terminal's encoding lacks, such as a folder's name that is no UTF-8, with escapes.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     warnings.filterwarnings("ignore", message=r"(?s).*TensorFlow Addons", category=UserWarning)
@@ -60,5 +66,7 @@ def _main(_: Sequence[str], call: Callable[[], None]) -> None:
 
 
 def _fail(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    # A path may hold what ends a line.
+    told = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in message)
+    print(f"error: {told}", file=sys.stderr)
     sys.exit(1)

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from data_prep import beam_runner, pool
 from data_prep.atomic import write_text
 from data_prep.datasets import Case, DataSet
+from data_prep.datasets.files import reject_names
 from data_prep.dicom_access import header_text
 from data_prep.dicom_header import STORED_VALUES, ReadOptions, read_header
 from data_prep.errors import InputError
@@ -138,7 +139,7 @@ def make_plan(config: ConvertConfig) -> Plan:
     listing = config.data_set.list_cases(config.data_dir)
     cases: list[Case] = []
     names: dict[str, list[str]] = {}
-    rejected = list(listing.rejected)
+    rejected = [*listing.rejected, *reject_names(config.data_dir)]
     if config.strict and rejected:
         raise InputError(rejected[0].reason, config.data_dir / rejected[0].file)
     for case in tqdm(listing.cases, desc="headers", unit="file", delay=2.0):

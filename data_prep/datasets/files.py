@@ -2,25 +2,62 @@
 
 import os
 import pathlib
+import unicodedata
 from collections.abc import Iterator
 
 from data_prep.mammogram import is_dicom
+from data_prep.manifest import Rejection
 
-__all__ = ["may_be_dicom", "walk_files"]
+__all__ = ["may_be_dicom", "reject_names", "walk_files"]
 
 
 def walk_files(root: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yields every visible file in order of path; follows links to folders, each folder once."""
+    """Yields every visible file in order of path; follows links to folders, each folder once.
+
+    Files and folders that `reject_names` finds are passed over.
+    """
+    for folder, _, names in _walk(root):
+        for name in filter(_is_text, names):
+            yield folder / name
+
+
+def reject_names(root: pathlib.Path) -> tuple[Rejection, ...]:
+    """Finds visible files and folders whose names are no UTF-8, as old archives leave them, or hold control characters.
+
+    Such a name is no text: it can be written neither into a table nor on one line. It is told with escapes.
+    """
+    return tuple(
+        Rejection(
+            _escaped((folder / name).relative_to(root).as_posix()),
+            "the name of a file or folder must be text in UTF-8 without control characters: rename it",
+        )
+        for folder, folders, names in _walk(root)
+        for name in sorted([*folders, *names])
+        if not _is_text(name)
+    )
+
+
+def _walk(root: pathlib.Path) -> Iterator[tuple[pathlib.Path, list[str], list[str]]]:
+    """Yields folders as `os.walk` does; those whose names are no text are told, but not entered."""
     seen = set()
     for folder, folders, names in os.walk(root, followlinks=True):
         if (real := os.path.realpath(folder)) in seen:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith("."):
-                yield pathlib.Path(folder, name)
+        visible = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = filter(_is_text, visible)
+        yield pathlib.Path(folder), visible, sorted(name for name in names if not name.startswith("."))
+
+
+def _is_text(name: str) -> bool:
+    # Cc are control characters, Cs what stands for bytes that are no UTF-8 (PEP 383), Zl and Zp end a line.
+    return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name)
+
+
+def _escaped(name: str) -> str:
+    told = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(character if _is_text(character) else ascii(character)[1:-1] for character in told)
 
 
 def may_be_dicom(path: pathlib.Path) -> bool:
