@@ -1,13 +1,11 @@
 """What a header says of a mammogram beside its pixels: spacing, orientation, and what a person should know of it."""
 
-import math
-
 from pydicom.dataset import Dataset
 from pydicom.uid import HTJ2K, JPEG2000, UID, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from data_prep.dicom_access import header_text, read_integer, read_items, read_numbers
 from data_prep.dicom_header import ReadOptions, is_for_processing
-from data_prep.dicom_terms import Laterality, SpacingSource, View
+from data_prep.dicom_terms import Laterality, SpacingSource, View, is_spacing_mm
 from data_prep.voi import has_voi
 
 __all__ = ["describe_warnings", "find_laterality", "find_spacing", "find_view"]
@@ -29,6 +27,7 @@ _WARNING_OF_MODIFIER = {
 
 # A contact view has a factor below 1.1; on a magnification stand it is 1.4 or more.
 _MAGNIFIED = 1.3
+_MOST_MAGNIFIED = 10.0  # beyond, the number is damaged
 
 _LOSSY_SYNTAXES = (JPEGBaseline8Bit, JPEGExtended12Bit)
 _PERHAPS_LOSSY_SYNTAXES = (JPEGLSNearLossless, JPEG2000, HTJ2K)
@@ -133,14 +132,14 @@ def _value_warnings(dataset: Dataset, options: ReadOptions) -> list[str]:
 
 
 def _magnification(dataset: Dataset) -> float:
-    """Returns the Estimated Radiographic Magnification Factor (0018,1114), 1 where none of at least 1 is given."""
+    """Returns the Estimated Radiographic Magnification Factor (0018,1114), 1 where none from 1 on is given."""
     factor = (read_numbers(dataset, "EstimatedRadiographicMagnificationFactor") or (1.0,))[0]
-    return factor if 1.0 <= factor < math.inf else 1.0
+    return factor if 1.0 <= factor <= _MOST_MAGNIFIED else 1.0
 
 
 def _pair(dataset: Dataset, keyword: str) -> tuple[float, float] | None:
     """Returns (row, column) in mm; None where the attribute is absent or holds no two lengths: then it says nothing."""
     numbers = read_numbers(dataset, keyword)
-    if numbers is None or len(numbers) != 2 or not all(0 < number < math.inf for number in numbers):
+    if numbers is None or len(numbers) != 2 or not all(map(is_spacing_mm, numbers)):
         return None
     return numbers[0], numbers[1]

@@ -2,7 +2,7 @@
 
 import enum
 
-__all__ = ["Laterality", "SpacingSource", "View"]
+__all__ = ["Laterality", "SpacingSource", "View", "is_spacing_mm"]
 
 
 class Laterality(enum.Enum):
@@ -38,3 +38,8 @@ class SpacingSource(enum.Enum):
     CASES_CSV = "cases.csv"
     FLAG = "--pixel_spacing_mm"
     UNKNOWN = "unknown"
+
+
+def is_spacing_mm(length: float) -> bool:
+    """Tells a distance of pixels that an image can have; others are damaged, and may be 0 or infinite as float32."""
+    return 0.001 <= length <= 10.0

@@ -2,11 +2,11 @@
 
 import csv
 import difflib
-import math
 import pathlib
 from collections.abc import Mapping
 
 from data_prep.datasets.case import Overrides
+from data_prep.dicom_terms import is_spacing_mm
 from data_prep.errors import InputError
 from data_prep.mammogram import Laterality, View
 
@@ -99,6 +99,6 @@ def _spacing(text: str, where: str) -> tuple[float, float] | None:
         lengths = [float(part) for part in text.split(";")]
     except ValueError:
         lengths = []
-    if len(lengths) not in (1, 2) or not all(0 < length < math.inf for length in lengths):
-        raise InputError("pixel_spacing_mm must be a length > 0 or row;column, or empty", where)
+    if len(lengths) not in (1, 2) or not all(map(is_spacing_mm, lengths)):
+        raise InputError("pixel_spacing_mm must be a length of 0.001 to 10 or row;column, or empty", where)
     return lengths[0], lengths[-1]

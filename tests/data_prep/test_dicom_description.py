@@ -47,6 +47,13 @@ from tests.fakes.folder import fake_pixels
         ({"PixelSpacing": 0.07}, None, SpacingSource.UNKNOWN),
         ({"NominalScannedPixelSpacing": [0.05, 0.05]}, (0.05, 0.05), SpacingSource.SCANNED),
         ({"PixelSpacing": [0, 0]}, None, SpacingSource.UNKNOWN),
+        ({"PixelSpacing": ["1e-300", "1e-300"]}, None, SpacingSource.UNKNOWN),  # 0 as float32
+        ({"PixelSpacing": ["1e300", "0.1"]}, None, SpacingSource.UNKNOWN),  # infinite as float32
+        (
+            {"ImagerPixelSpacing": [0.1, 0.1], "EstimatedRadiographicMagnificationFactor": "1e300"},
+            (0.1, 0.1),
+            SpacingSource.IMAGER,
+        ),
         ({}, None, SpacingSource.UNKNOWN),
     ],
 )

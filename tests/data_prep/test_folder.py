@@ -134,9 +134,14 @@ def test_cases_csv_may_leave_out_the_folder_of_images(tmp_path):
         ("file,patient\nsub/a.dcm,1\n", "did you mean a.dcm?"),
         ("file,laterality\na.dcm,both\n", "line 2: laterality must be L or R, or empty"),
         ("file,view\na.dcm,top\n", "view must be one of CC, MLO"),
-        ("file,pixel_spacing_mm\na.dcm,0\n", "pixel_spacing_mm must be a length > 0 or row;column, or empty"),
+        (
+            "file,pixel_spacing_mm\na.dcm,0\n",
+            "pixel_spacing_mm must be a length of 0.001 to 10 or row;column, or empty",
+        ),
         ("file,pixel_spacing_mm\na.dcm,0.1;0.1;0.1\n", "row;column"),
         ("file,pixel_spacing_mm\na.dcm,nan\n", "row;column"),
+        ("file,pixel_spacing_mm\na.dcm,1e-300\n", "row;column"),
+        ("file,pixel_spacing_mm\na.dcm,0.07;1e300\n", "row;column"),
         ('file\n"a.dcm\n', "not a table of comma-separated values"),
     ],
 )
