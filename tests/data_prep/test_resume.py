@@ -15,7 +15,7 @@ from data_prep.errors import InputError, UnfinishedError
 from data_prep.manifest import read_manifest
 from data_prep.pipeline import ConvertConfig, make_plan, write_plan
 from data_prep.shards import read_shard
-from tests.fakes.commands import ROOT, assert_one_line_error, command, environment
+from tests.fakes.commands import ROOT, assert_one_line_error, command, environment, run_module
 from tests.fakes.dicom import fake_uid, write_dicom
 from tests.fakes.folder import fake_mask, fake_pixels, write_folder, write_png
 
@@ -130,32 +130,26 @@ def test_killed_at_random_moments_a_conversion_gives_the_bytes_of_an_undisturbed
 def test_killed_with_its_workers_at_random_moments_the_command_finishes_what_is_missing(tmp_path):
     rows = ["file,patient"]
     for number in range(16):
-        write_png(tmp_path / "in" / f"{number}.png", fake_pixels(number, 1500, 1000, bits=16))
-        write_png(tmp_path / "in" / f"{number}_mask.png", fake_mask(number, 1500, 1000))
+        write_png(tmp_path / "in" / f"{number}.png", fake_pixels(number, 3000, 2000, bits=16))
+        write_png(tmp_path / "in" / f"{number}_mask.png", fake_mask(number, 3000, 2000))
         rows.append(f"{number}.png,patient{number}")
     (tmp_path / "in" / "cases.csv").write_text("\n".join(rows))
     flags = {"data_dir": tmp_path / "in", "workers": 2, "examples_per_shard": 1, "salt_file": tmp_path / "salt"}
-    subprocess.run(command("data_prep.convert", **flags, output_dir=tmp_path / "whole"), cwd=ROOT, check=True)
+    assert run_module("data_prep.convert", **flags, output_dir=tmp_path / "whole").returncode == 0
     wanted = contents(tmp_path / "whole")
-    again = command("data_prep.convert", **flags, output_dir=tmp_path / "out")
-    draw, kills = random.Random(0), 0
-    while True:
-        running = subprocess.Popen(again, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        try:
-            told, _ = running.communicate(timeout=draw.uniform(3.0, 9.0) if kills < 6 else 60.0)
-        except subprocess.TimeoutExpired:
-            running.kill()
-            running.communicate()
-            kills += 1
-            if (tmp_path / "out").exists():
-                assert all(wanted[path.name] == path.read_bytes() for path in (tmp_path / "out").glob("*.tfrecord"))
-            continue
-        break
-    assert running.returncode == 0
-    assert kills >= 1
-    assert contents(tmp_path / "out") == wanted
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(wanted)
-    assert re.search(r"\d+ of 16 shards were there from an interrupted run", told)
+    draw, out = random.Random(0), tmp_path / "out"
+    for shards in (1, 4, 8):
+        running = begin_and_wait_for(shards, out, **flags)
+        time.sleep(draw.uniform(0.0, 0.1))
+        running.kill()
+        running.communicate()
+        assert not (out / "manifest.json").exists()
+        assert all(wanted[path.name] == path.read_bytes() for path in out.glob("*.tfrecord"))
+    ended = run_module("data_prep.convert", **flags, output_dir=out)
+    assert ended.returncode == 0, ended.stderr
+    assert re.search(r"\d+ of 16 shards were there from an interrupted run", ended.stdout)
+    assert contents(out) == wanted
+    assert sorted(path.name for path in out.iterdir()) == sorted(wanted)
 
 
 def begin_and_wait_for(shards, out, *popen, **flags):
