@@ -18,8 +18,10 @@ ODD_TEXTS = (
     "Canaryname^Qzx", "true", "None",
 )  # fmt: skip
 
+# JSON is what data_prep itself wrote: without patients, and so it may be quoted.
+_ODD_JSON_TEXTS = tuple(text for text in ODD_TEXTS if "canary" not in text.lower())
 _ODD_VALUES: tuple[Any, ...] = (
-    *ODD_TEXTS, 0, -1, 1, 1.5, 10**18, 10**40, -(10**400), float("nan"), float("inf"), 1e-320, True, False, None, [],
+    *_ODD_JSON_TEXTS, 0, -1, 1, 1.5, 10**18, 10**40, -(10**400), float("nan"), float("inf"), 1e-320, True, False, None, [],
     {}, [[]], [1], {"a": 1}, ["train"], "train", "test", {"split": "train", "patient": ""},
 )  # fmt: skip
 
@@ -95,7 +97,7 @@ def edit_json(rng: random.Random, data: bytes) -> bytes:
         if kind == 0 and holder is not document:
             del holder[key]
         elif kind == 1 and isinstance(holder, dict):
-            holder[rng.choice(ODD_TEXTS)] = copy.deepcopy(rng.choice(_ODD_VALUES))
+            holder[rng.choice(_ODD_JSON_TEXTS)] = copy.deepcopy(rng.choice(_ODD_VALUES))
         elif kind == 2:
             other, place = rng.choice(list(_places(document)))
             holder[key] = copy.deepcopy(other[place])
