@@ -20,6 +20,7 @@ import hmac
 import json
 import os
 import pathlib
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -42,6 +43,8 @@ __all__ = [
 _FOLDER = ".unfinished"
 _PLAN = "plan.json"
 _LOCK = "lock"
+
+_SHOWN_DIFFERENCES, _MOST_CHARACTERS = 8, 60
 
 _INFO, _FACTS, _REJECTED, _WARNINGS = "info", "facts", "rejected", "warnings"
 
@@ -151,7 +154,7 @@ def kept_result(task: ShardTask) -> ShardResult | None:
             tuple(ImageWarning(**warning) for warning in document[_WARNINGS]),
         )
         return result if task.path.stat().st_size == result.info.bytes else None
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
         return None  # absent, or damaged by somebody else: it is written again
 
 
@@ -220,13 +223,13 @@ def _require_same_plan(output_dir: pathlib.Path, plan: PlanFingerprint) -> None:
     try:
         found = PlanFingerprint(**json.loads(path.read_text(encoding="utf-8")))
         differences = [*_differences("--", found.flags, plan.flags), *_differences("", found.versions, plan.versions)]
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         raise InputError("holds the damaged rest of an unfinished conversion: delete this folder", output_dir) from None
     if found.files != plan.files:
         differences.append("the source files or the salt have changed since")
     if differences:
         raise InputError(
-            f"holds an unfinished conversion of another plan ({'; '.join(differences)}): "
+            f"holds an unfinished conversion of another plan ({'; '.join(differences[:_SHOWN_DIFFERENCES])}): "
             "repeat it as it was to finish it, or delete this folder",
             output_dir,
         )
@@ -234,10 +237,16 @@ def _require_same_plan(output_dir: pathlib.Path, plan: PlanFingerprint) -> None:
 
 def _differences(prefix: str, found: Mapping[str, object], now: Mapping[str, object]) -> list[str]:
     return [
-        f"{prefix}{name} was {found.get(name)}, now {now.get(name)}"
+        f"{prefix}{_told(name)} was {_told(found.get(name))}, now {_told(now.get(name))}"
         for name in sorted({*found, *now})
         if found.get(name) != json.loads(json.dumps(now.get(name)))
     ]
+
+
+def _told(value: object) -> str:
+    """Returns a value on one line of bounded length: what is not the plan of now may be damaged."""
+    text = str(value)
+    return text if text.isprintable() and len(text) <= _MOST_CHARACTERS else reprlib.repr(value)
 
 
 def _how_to_go_on(error: BaseException) -> str:

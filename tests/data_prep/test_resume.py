@@ -312,6 +312,40 @@ def test_the_data_may_move_between_runs(tmp_path, monkeypatch):
     assert convert(tmp_path / "elsewhere", tmp_path / "out").kept == 2
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"[" * 99_999, b'{"a":' * 99_999, b"9" * 9_999, b"\xff", b'{"flags": 1}']
+)
+def test_a_damaged_plan_is_told_and_a_damaged_result_is_written_again(
+    data_dir, undisturbed, salted, monkeypatch, content
+):
+    out = salted / "out"
+    stopped(data_dir, out, monkeypatch)
+    plan, result = out / ".unfinished" / "plan.json", out / ".unfinished" / "train-00001-of-00006.tfrecord.json"
+    whole = plan.read_bytes()
+    plan.write_bytes(content)
+    with pytest.raises(InputError, match="holds the damaged rest of an unfinished conversion: delete this folder"):
+        convert(data_dir, out)
+    plan.write_bytes(whole)
+    result.write_bytes(content)
+    assert convert(data_dir, out).kept == 7
+    assert contents(out) == contents(undisturbed)
+
+
+@pytest.mark.parametrize("value", ["x" * 99_999, "two\nlines", "\x1b[31mred", "\ud800", [["x"] * 99] * 99, 10**4000])
+def test_the_difference_of_a_damaged_plan_is_one_line(data_dir, salted, monkeypatch, value):
+    out = salted / "out"
+    stopped(data_dir, out, monkeypatch)
+    plan = out / ".unfinished" / "plan.json"
+    document = json.loads(plan.read_text())
+    document["flags"]["seed"] = value
+    document["flags"] |= {f"{value}"[:70] + str(index): index for index in range(99)}
+    plan.write_text(json.dumps(document))
+    with pytest.raises(InputError, match="another plan") as caught:
+        convert(data_dir, out)
+    assert caught.value.rule.isprintable()
+    assert len(caught.value.rule) < 2000
+
+
 @pytest.mark.parametrize("damage", ["shard", "result", "both gone"])
 def test_a_damaged_shard_or_result_is_written_again(data_dir, undisturbed, salted, monkeypatch, damage):
     out = salted / "out"

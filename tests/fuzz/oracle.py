@@ -18,7 +18,7 @@ __all__ = ["CANARIES", "Ending", "Memory", "WrongEndingError", "check_error", "c
 # Parts of what stands for a patient in the seeds; no message may hold one, in whatever case.
 CANARIES = ("canary", "77413993", "qzx", "19430217")
 
-_LONGEST = 600  # characters; a line that a person reads
+_LONGEST = 1000  # characters; a line that a person reads
 _VAGUE = re.compile(r"\(None\)|MemoryError|\bError\)?$|: *$|Traceback")
 
 

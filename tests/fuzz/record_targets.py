@@ -1,8 +1,10 @@
 """Targets of what `convert` wrote: shards of records, the manifest, and the state of an unfinished conversion."""
 
+import dataclasses
 import json
 import pathlib
 import random
+import shutil
 import struct
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -11,8 +13,9 @@ from data_prep.describing import describe_records
 from data_prep.description_report import calcifications_csv, description_csv, findings, images_csv, report_lines
 from data_prep.errors import InputError
 from data_prep.manifest import MANIFEST_NAME, read_manifest
+from data_prep.resume import PlanFingerprint, kept_result, unfinished
 from data_prep.schema import to_example
-from data_prep.shards import shard_name
+from data_prep.shards import ShardTask, shard_name
 from data_prep.verification import verify_records
 from tests.fakes.folder import fake_mask, fake_pixels
 from tests.fakes.records import fake_record, write_fake_records
@@ -121,6 +124,24 @@ def _manifest_number(rng: random.Random, data: bytes) -> bytes:
     return json.dumps(document, indent=2).encode()
 
 
+_PLAN = PlanFingerprint({"seed": 0, "strict": False, "dataset": "folder"}, {"python": "3.11.7"}, "0" * 64)
+_TASK = ShardTask(pathlib.Path(_SHARD), "train", ())
+
+
+def _go_on(folder: pathlib.Path, data: bytes, _: random.Random) -> Ending:
+    """Goes on with an unfinished conversion whose plan and results are damaged; what passes is this very plan."""
+    records = folder / "records"
+    shutil.rmtree(records, ignore_errors=True)
+    (records / ".unfinished").mkdir(parents=True)
+    (records / _SHARD).touch()
+    for name in ("plan.json", f"{_SHARD}.json"):
+        (records / ".unfinished" / name).write_bytes(data)
+    kept_result(dataclasses.replace(_TASK, path=records / _SHARD))
+    with unfinished(records, _PLAN):
+        pass
+    return Ending.RECORD
+
+
 _JSON_TOKENS = (
     b"{", b"}", b"[", b"]", b'"', b",", b":", b"NaN", b"Infinity", b"null", b"true", b"\\u0000", b"\\ud800",
     b"9" * 400, b"train",
@@ -143,5 +164,14 @@ RECORD_TARGETS: Sequence[Target] = (
         edits=(edit_json, edit_json, _manifest_number),
         tokens=_JSON_TOKENS,
         make_odd=lambda: [*_odd_manifests()],
+    ),
+    Target(
+        name="unfinished",
+        make_seeds=lambda: [(json.dumps(dataclasses.asdict(_PLAN), indent=2) + "\n").encode()],
+        prepare=lambda folder: None,
+        attempt=_go_on,
+        edits=(edit_json,),
+        tokens=_JSON_TOKENS,
+        make_odd=lambda: [b"", b"[" * 99_999, b"null", b"{}", b"9" * 9999, b"\xff"],
     ),
 )

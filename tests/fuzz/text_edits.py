@@ -21,8 +21,8 @@ ODD_TEXTS = (
 # JSON is what data_prep itself wrote: without patients, and so it may be quoted.
 _ODD_JSON_TEXTS = tuple(text for text in ODD_TEXTS if "canary" not in text.lower())
 _ODD_VALUES: tuple[Any, ...] = (
-    *_ODD_JSON_TEXTS, 0, -1, 1, 1.5, 10**18, 10**40, -(10**400), float("nan"), float("inf"), 1e-320, True, False, None, [],
-    {}, [[]], [1], {"a": 1}, ["train"], "train", "test", {"split": "train", "patient": ""},
+    *_ODD_JSON_TEXTS, 0, -1, 1, 1.5, 10**18, 10**40, -(10**400), float("nan"), float("inf"), 1e-320, True, False, None,
+    [], {}, [[]], [1], {"a": 1}, ["train"], "train", "test", {"split": "train", "patient": ""},
 )  # fmt: skip
 
 _XML_TOKEN = re.compile(r"<[^>]*>|[^<]+")
