@@ -2,7 +2,7 @@
 # make test   the test suite
 PYTHON_ENV := .venv/bin/python
 RUNTIME := requirements.txt
-TESTING := requirements.txt requirements-dev.txt
+TESTING := requirements.txt requirements-dev.txt requirements-beam.txt
 DEMO := requirements.txt requirements-demo.txt
 
 .PHONY: demo demo-small test test-slow lint format types clean

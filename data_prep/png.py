@@ -70,7 +70,7 @@ def grey_png_size(path: pathlib.Path, bits: int | None = None) -> tuple[int, int
 def encode_png(pixels: np.ndarray) -> bytes:
     """Encodes uint8 or uint16 [height, width] as a greyscale PNG of the same depth."""
     buffer = io.BytesIO()
-    # Runs alone: on mammograms, masks and maps as small as any level to 1 %, and the fastest (benchmarks/encoding.py).
+    # Runs alone: within 3 % of the size of any level on mammograms, and the fastest (benchmarks/encoding.py).
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
     return buffer.getvalue()
 
