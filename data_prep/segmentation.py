@@ -30,8 +30,8 @@ _CALCIFICATIONS = ("129770007", "F-01776", "129748009", "F-01760")
 _ANATOMY = ("91723000", "T-D0005", "123037004", "T-D000A")
 
 _HEADER_TAGS = (
-    "Modality", "SegmentationType", "Rows", "Columns", "SegmentSequence", "ReferencedSeriesSequence",
-    "SourceImageSequence", "SharedFunctionalGroupsSequence",
+    "Modality", "SegmentationType", "PhotometricInterpretation", "Rows", "Columns", "SegmentSequence",
+    "ReferencedSeriesSequence", "SourceImageSequence", "SharedFunctionalGroupsSequence",
 )  # fmt: skip
 
 _MAX_BYTES = 1 << 30
@@ -101,6 +101,11 @@ def _header(dataset: Dataset) -> SegmentationHeader:
     if (kind := header_text(dataset, "SegmentationType")) not in ("BINARY", "FRACTIONAL", "LABELMAP"):
         raise InputError(
             f"SegmentationType (0062,0001) must be BINARY, FRACTIONAL or LABELMAP; found {tell_code(kind)}"
+        )
+    # A label map may have a palette, which is not looked at.
+    if (colours := header_text(dataset, "PhotometricInterpretation")) not in ("MONOCHROME2", "PALETTE COLOR"):
+        raise InputError(
+            f"PhotometricInterpretation (0028,0004) of a segmentation must be MONOCHROME2; found {tell_code(colours)}"
         )
     transfer_syntax(dataset)
     rows, columns = read_integer(dataset, "Rows"), read_integer(dataset, "Columns")

@@ -94,6 +94,7 @@ def test_a_segmentation_as_ignore_mask_ignores_every_segment(tmp_path):
     [
         ({"Modality": "MG"}, "Modality (0008,0060) SEG; found MG"),
         ({"SegmentationType": "SKETCH"}, "SegmentationType (0062,0001) must be"),
+        ({"PhotometricInterpretation": "Musterfrau"}, "a segmentation must be MONOCHROME2; found another"),
         ({"SegmentSequence": []}, "SegmentSequence (0062,0002); found none"),
         ({"Rows": 60000, "Columns": 60000}, "found 60000 x 60000"),
         ({"Rows": 30}, "it is truncated"),
