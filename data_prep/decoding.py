@@ -25,8 +25,9 @@ from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
 
 from data_prep.codestream import StreamHeader, read_jpeg2000_header, read_jpeg_header
-from data_prep.dicom_access import header_text, one_line, quiet_pydicom, read_integer
+from data_prep.dicom_access import header_text, one_line, read_integer
 from data_prep.errors import InputError
+from data_prep.quiet import quiet
 
 __all__ = ["decode_frame", "decode_tiff", "transfer_syntax"]
 
@@ -107,7 +108,7 @@ def decode_frame(dataset: Dataset, index: int = 0) -> np.ndarray:
     syntax = transfer_syntax(dataset)
     try:
         if syntax in _NATIVE:
-            with quiet_pydicom():
+            with quiet("pydicom"):
                 array, _ = get_decoder(syntax).as_array(dataset, index=index, raw=True)
         else:
             array = _decode_encoded(dataset, syntax, index)
@@ -133,7 +134,7 @@ def decode_tiff(path: pathlib.Path, size: tuple[int, int]) -> np.ndarray:
 
 
 def _decode_encoded(dataset: Dataset, syntax: uid.UID, index: int) -> np.ndarray:
-    with quiet_pydicom():
+    with quiet("pydicom"):
         frames = read_integer(dataset, "NumberOfFrames", 1)
         frame = get_frame(dataset.PixelData, index, number_of_frames=frames)
     options: dict[str, Any] = {

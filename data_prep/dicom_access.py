@@ -1,10 +1,7 @@
 """Checked access to DICOM files: an error of a damaged or odd one is an `InputError` of one line without its values."""
 
-import contextlib
-import logging
-import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import pydicom
@@ -16,9 +13,10 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from data_prep.errors import InputError
 from data_prep.png import MAX_PIXELS
+from data_prep.quiet import quiet
 
 __all__ = [
-    "header_text", "named", "one_line", "parse_dicom", "quiet_pydicom", "read_integer", "read_items",
+    "header_text", "named", "one_line", "parse_dicom", "read_integer", "read_items",
     "read_numbers", "read_value", "tell_code",
 ]  # fmt: skip
 
@@ -45,7 +43,7 @@ def parse_dicom(source: BinaryIO, only: Sequence[str] = ()) -> Dataset:
         InputError: Not DICOM, damaged, truncated, or a deflated file that unpacks to more than an image can have.
     """
     try:
-        with quiet_pydicom():
+        with quiet("pydicom"):
             _check_deflated(source)
             return pydicom.dcmread(source, stop_before_pixels=bool(only), specific_tags=list(only) or None)
     except InputError:
@@ -72,20 +70,6 @@ def _check_deflated(source: BinaryIO) -> None:
     source.seek(0)
 
 
-@contextlib.contextmanager
-def quiet_pydicom() -> Iterator[None]:
-    """Silences warnings and logged tracebacks: values we use are checked here, the rest of a file is not ours."""
-    logger = logging.getLogger("pydicom")
-    level = logger.level
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            logger.setLevel(logging.CRITICAL + 1)
-            yield
-    finally:
-        logger.setLevel(level)
-
-
 def named(keyword: str) -> str:
     """Returns keyword and tag, such as "Rows (0028,0010)"."""
     tag = tag_for_keyword(keyword)
@@ -95,7 +79,7 @@ def named(keyword: str) -> str:
 def read_value(dataset: Dataset, keyword: str) -> Any:
     """Returns a value, None where it is absent or empty. pydicom decodes it only now and raises whatever it meets."""
     try:
-        with quiet_pydicom():
+        with quiet("pydicom"):
             value = dataset.get(keyword)
     except Exception as error:
         raise InputError(f"{named(keyword)} cannot be decoded ({type(error).__name__})") from None

@@ -9,7 +9,8 @@ from data_prep.decoding import decode_tiff
 from data_prep.dicom_header import read_identifiers
 from data_prep.errors import InputError
 from data_prep.mammogram import DICOM_SUFFIXES
-from data_prep.png import MAX_PIXELS, decode_grey_png, grey_png_size, quiet_pillow
+from data_prep.png import MAX_PIXELS, decode_grey_png, grey_png_size
+from data_prep.quiet import quiet
 from data_prep.segmentation import read_segmentation, read_segmentation_header
 
 __all__ = ["MASK_SUFFIXES", "is_segmentation", "mask_size", "read_mask", "segmentation_warnings"]
@@ -103,7 +104,7 @@ def _open_npy(path: pathlib.Path) -> np.ndarray:
 def _open_tiff(path: pathlib.Path) -> Image.Image:
     """Opens a TIFF without decoding it: one page, one grey channel of whole numbers, at most `MAX_PIXELS`."""
     try:
-        with quiet_pillow():
+        with quiet("PIL"):
             image = Image.open(path, formats=["TIFF"])
             try:
                 image.seek(1)

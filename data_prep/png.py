@@ -1,20 +1,17 @@
 """Single-channel PNG files: 16-bit mammograms and 8-bit masks, decoded and encoded without loss."""
 
-import contextlib
 import io
-import logging
 import pathlib
-import warnings
 import zlib
-from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from data_prep.errors import InputError
+from data_prep.quiet import quiet
 
-__all__ = ["MAX_PIXELS", "decode_grey_png", "encode_png", "grey_png_size", "quiet_pillow"]
+__all__ = ["MAX_PIXELS", "decode_grey_png", "encode_png", "grey_png_size"]
 
 # The largest detectors and film scans have about 30 megapixels. A header that claims more is refused before any memory
 # is taken for it.
@@ -37,7 +34,7 @@ def decode_grey_png(data: bytes, bits: int | None = None) -> np.ndarray:
         InputError: Not a PNG, truncated, colour, of another depth, or larger than `MAX_PIXELS`.
     """
     try:
-        with _open_png(io.BytesIO(data), bits) as image, quiet_pillow():
+        with _open_png(io.BytesIO(data), bits) as image, quiet("PIL"):
             image.load()
             if image.mode == "1":
                 return np.array(image.convert("L"))
@@ -75,24 +72,10 @@ def encode_png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-@contextlib.contextmanager
-def quiet_pillow() -> Iterator[None]:
-    """Silences Pillow's warnings and log: of sizes, where MAX_PIXELS is the limit, and of tags that nobody looks at."""
-    logger = logging.getLogger("PIL")
-    level = logger.level
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            logger.setLevel(logging.CRITICAL + 1)
-            yield
-    finally:
-        logger.setLevel(level)
-
-
 def _open_png(file: BinaryIO, bits: int | None) -> Image.Image:
     """Opens a PNG without decoding it: one grey channel, `bits` deep, at most `MAX_PIXELS`."""
     try:
-        with quiet_pillow():
+        with quiet("PIL"):
             image = Image.open(file, formats=["PNG"])
     except UnidentifiedImageError:
         raise InputError("not a readable PNG (its header is damaged or of another format)") from None

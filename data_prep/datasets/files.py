@@ -5,10 +5,11 @@ import pathlib
 import unicodedata
 from collections.abc import Iterator
 
+from data_prep.errors import InputError
 from data_prep.mammogram import is_dicom
 from data_prep.manifest import Rejection
 
-__all__ = ["may_be_dicom", "reject_names", "walk_files"]
+__all__ = ["may_be_dicom", "read_small", "reject_names", "walk_files"]
 
 
 def walk_files(root: pathlib.Path) -> Iterator[pathlib.Path]:
@@ -68,3 +69,24 @@ def may_be_dicom(path: pathlib.Path) -> bool:
         return is_dicom(path)
     except OSError:
         return not path.suffix
+
+
+def read_small(path: pathlib.Path, most: int, what: str) -> bytes:
+    """Reads a file that is known to be small, in memory of that size whatever it holds.
+
+    Args:
+        path: The file.
+        most: Bytes that it may have.
+        what: Names it in the error, such as "a table".
+
+    Raises:
+        InputError: It cannot be read, or is larger.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", path) from None
+    if len(data) > most:
+        raise InputError(f"{what} has at most {most} bytes; found more", path)
+    return data

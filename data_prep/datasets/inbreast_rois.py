@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from data_prep.datasets.files import read_small
 from data_prep.errors import InputError
 from data_prep.mask import BACKGROUND, CALCIFICATION, IGNORE
 from data_prep.roi import count_outside, draw_roi, drawing_steps
@@ -165,13 +166,7 @@ class PlistRois:
 
 def _images(path: pathlib.Path) -> list[dict]:
     """Reads `Images` and checks what is needed of the first: a list of ROIs, each with a name."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", path) from None
-    if len(data) > _MAX_BYTES:
-        raise InputError(f"an annotation has at most {_MAX_BYTES} bytes; found more", path)
+    data = read_small(path, _MAX_BYTES, "an annotation")
     try:
         # Refuses entity declarations, so that nothing expands, and fetches nothing. XML alone: not the binary form.
         document = plistlib.loads(data, fmt=plistlib.FMT_XML)

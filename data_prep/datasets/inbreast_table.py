@@ -11,6 +11,7 @@ import pathlib
 import re
 from collections.abc import Mapping
 
+from data_prep.datasets.files import read_small
 from data_prep.errors import InputError
 
 __all__ = ["TABLE", "TableRow", "read_table"]
@@ -84,13 +85,7 @@ def read_table(data_dir: pathlib.Path) -> Mapping[str, TableRow] | None:
 
 
 def _text(path: pathlib.Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", path) from None
-    if len(data) > _MAX_BYTES:
-        raise InputError(f"a table has at most {_MAX_BYTES} bytes; found more", path)
+    data = read_small(path, _MAX_BYTES, "a table")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
