@@ -39,9 +39,9 @@ def decode_grey_png(data: bytes, bits: int | None = None) -> np.ndarray:
             if image.mode == "1":
                 return np.array(image.convert("L"))
             return np.array(image).astype(np.uint16 if image.mode in _MODES_16_BIT else np.uint8, copy=False)
-    except InputError:
+    except (InputError, MemoryError):
         raise
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:  # Pillow raises what a damaged chunk leads to: SyntaxError, struct.error and more
         raise InputError(f"not a readable PNG ({_one_line(error)})") from None
 
 
@@ -81,7 +81,7 @@ def _open_png(file: BinaryIO, bits: int | None) -> Image.Image:
         raise InputError("not a readable PNG (its header is damaged or of another format)") from None
     except Image.DecompressionBombError:
         raise InputError(f"an image has at most {MAX_PIXELS} pixels; found far more") from None
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:
         raise InputError(f"not a readable PNG ({_one_line(error)})") from None
     if image.width * image.height > MAX_PIXELS:
         raise InputError(f"an image has at most {MAX_PIXELS} pixels; found {image.height} x {image.width}")

@@ -43,3 +43,11 @@ def test_a_png_with_a_damaged_animation_is_read_and_its_library_prints_nothing(t
     assert decode_grey_png(animated).tolist() == [[7, 7], [7, 7]]
     assert grey_png_size(tmp_path / "a.png") == (2, 2)
     assert not recwarn
+
+
+def test_a_chunk_of_a_length_that_its_library_does_not_expect_ends_in_one_line():
+    data = encode_png(np.full((2, 2), 7, np.uint8))
+    chunk = b"cHRM" + bytes(5)  # Pillow 12.3 unpacks whole words of it: struct.error
+    damaged = data[:33] + struct.pack(">I", 5) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
+    with pytest.raises(InputError, match="not a readable PNG"):
+        decode_grey_png(damaged)
