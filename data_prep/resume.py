@@ -122,6 +122,8 @@ def unfinished(output_dir: pathlib.Path, plan: PlanFingerprint) -> Iterator[None
             write_json(output_dir / _FOLDER / _PLAN, dataclasses.asdict(plan))
             yield
         except (UnfinishedError, OSError, KeyboardInterrupt) as error:
+            with contextlib.suppress(OSError):  # of the disk that made the error
+                _sweep(output_dir)  # after the workers that were ended in the middle of a shard
             raise UnfinishedError(_how_to_go_on(error), output_dir) from error
         except InputError:
             _clear(output_dir, made)

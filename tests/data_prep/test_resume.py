@@ -168,9 +168,9 @@ def begin_and_wait_for(shards, out, *popen, **flags):
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """24 images that take a while."""
+    """60 images, which take seconds: the test that stops a conversion among them may itself have to wait for a core."""
     root = tmp_path_factory.mktemp("large")
-    for number in range(24):
+    for number in range(60):
         pixels = fake_pixels(number, 900, 800)
         write_dicom(root / f"{number}.dcm", pixels, patient_id=f"ID-{number:04d}", study_uid=f"1.2.3.4.5.{number}")
         write_png(root / f"{number}.png", fake_mask(number, 900, 800))
@@ -192,7 +192,7 @@ def test_ctrl_c_keeps_what_is_whole_a_second_command_is_refused_and_the_same_one
         f"{out}: interrupted. Every shard that is whole stays: the same command goes on from there",
     )
     whole = {path.name: path.stat().st_ino for path in out.glob("*.tfrecord")}
-    assert 2 <= len(whole) < 12
+    assert 2 <= len(whole) < 30
     with pytest.raises(InputError, match="did not finish"):
         read_manifest(out)
     conversion = convert(large, out, salt_file=tmp_path / "out.salt")
