@@ -157,6 +157,8 @@ def begin_and_wait_for(shards, out, *popen, **flags):
     running = subprocess.Popen(
         command("data_prep.convert", **flags, output_dir=out),
         cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell lets what it runs in the background ignore Ctrl-C, the tests and their children too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while len(list(out.glob("*.tfrecord"))) < shards:
