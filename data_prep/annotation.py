@@ -4,9 +4,9 @@ import dataclasses
 import pathlib
 from typing import Protocol
 
-import cc3d
 import numpy as np
 
+from data_prep.components import label_components
 from data_prep.errors import InputError
 from data_prep.mask import BACKGROUND, CALCIFICATION, IGNORE
 from data_prep.mask_files import is_segmentation, mask_size, read_mask, segmentation_warnings
@@ -88,10 +88,8 @@ def count_calcifications(mask: np.ndarray) -> int:
     if not rows.size:
         return 0
     # Labels have four bytes a pixel: of the box that holds them all, not of the whole mammogram.
-    # As uint8: for bool cc3d 4.1.1 goes another way, whose labels are not to be relied on.
-    drawn = np.ascontiguousarray(drawn[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]).view(np.uint8)
-    _, count = cc3d.connected_components(drawn, connectivity=8, return_N=True)
-    return int(count)
+    _, count = label_components(drawn[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    return count
 
 
 def _drawn(path: pathlib.Path, size: tuple[int, int]) -> np.ndarray:

@@ -10,10 +10,10 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Iterator
 
-import cc3d
 import numpy as np
 
 from data_prep.breast import breast_mask
+from data_prep.components import label_components
 from data_prep.description import Description, Figures, ImageFigures, Intensities
 from data_prep.errors import InputError
 from data_prep.manifest import Manifest, ShardInfo, read_manifest
@@ -58,9 +58,9 @@ def describe_records(
 
 def calcification_areas(mask: np.ndarray) -> tuple[int, ...]:
     """Returns the pixels of each 8-connected component of CALCIFICATION in a mask, uint8 [height, width]."""
-    drawn = (mask == CALCIFICATION).view(np.uint8)  # for bool cc3d 4.1.1 goes another way; see data_prep.annotation
-    labels = cc3d.connected_components(drawn, connectivity=8)
-    return tuple(np.bincount(labels[drawn != 0])[1:].tolist())
+    drawn = mask == CALCIFICATION
+    labels, _ = label_components(drawn)
+    return tuple(np.bincount(labels[drawn])[1:].tolist())
 
 
 @dataclasses.dataclass(frozen=True)

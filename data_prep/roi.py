@@ -7,8 +7,9 @@ covers [r, r + 1) x [c, c + 1) and its centre is (r + 0.5, c + 0.5).
 
 import math
 
-import cc3d
 import numpy as np
+
+from data_prep.components import label_components
 
 __all__ = ["count_outside", "draw_roi", "drawing_steps"]
 
@@ -66,8 +67,7 @@ def _draw_polygon(mask: np.ndarray, points: np.ndarray, value: int) -> None:
     if not rows.size or not columns.size:
         return
     region = _inside(points, rows, columns)
-    # As uint8: for bool cc3d 4.1.1 goes another way, whose labels are not to be relied on.
-    if cc3d.connected_components(region.view(np.uint8), connectivity=8, return_N=True)[1] != 1:
+    if label_components(region)[1] != 1:
         _add_outline(region, points - (rows[0], columns[0]))
     mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1][region] = value
 

@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 
-from calcseg_tf.evaluation.components import label_components
 from calcseg_tf.probability_map import FULL_SCALE, from_code, threshold_code, to_codes
+from data_prep.components import label_components
 from data_prep.errors import InputError
 from data_prep.mammogram import SpacingSource
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from calcseg_tf.evaluation import bootstrap, froc, pixel_curves
 from calcseg_tf.evaluation.bootstrap import Interval
-from calcseg_tf.evaluation.components import CONNECTIVITIES, check_mask
 from calcseg_tf.evaluation.froc import FALSE_ALARM_LIMITS, FrocCurve, OperatingPoint, ZamirCounts
 from calcseg_tf.evaluation.pixel_curves import Figure
 from calcseg_tf.probability_map import FULL_SCALE, from_code, threshold_code, to_codes
+from data_prep.components import CONNECTIVITIES, check_mask
 from data_prep.errors import InputError
 
 __all__ = ["AtThreshold", "Evaluation", "EvaluationResult", "ImageResult", "choose_threshold"]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from calcseg_tf.evaluation.components import label_components
 from calcseg_tf.probability_map import FULL_SCALE, from_code
+from data_prep.components import label_components
 from data_prep.mask import CALCIFICATION, IGNORE
 
 __all__ = [

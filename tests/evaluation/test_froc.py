@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from calcseg_tf.evaluation.components import check_mask, label_components
 from calcseg_tf.evaluation.froc import admissible, count_zamir, froc_curve, operating_point, threshold_grid
 from data_prep import mask as mask_values
+from data_prep.components import check_mask, label_components
 from data_prep.errors import InputError
 from tests.evaluation import reference
 
