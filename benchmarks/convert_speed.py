@@ -27,8 +27,8 @@ from multiprocessing.synchronize import Event
 import pydicom
 
 from benchmarks.synthetic import INBREAST_SIZES, write_data_set
+from data_prep.conversion.pipeline import ConvertConfig, make_plan, write_plan
 from data_prep.datasets import Folder
-from data_prep.pipeline import ConvertConfig, make_plan, write_plan
 from data_prep.png import decode_grey_png, encode_png
 
 _SMALL = (256, 256)

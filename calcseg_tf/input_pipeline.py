@@ -83,7 +83,7 @@ def training_batches(manifest: Manifest, config: InputConfig, first_epoch: int =
             lambda number, record: crops_of(
                 *decode_image_and_mask(record), tf.random.fold_in(epoch_seed, number), config
             ),
-            num_parallel_calls=2,
+            num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         ).unbatch()
         # Several mammograms in a batch: batch norm and the hard negatives should not see one alone.

@@ -28,7 +28,7 @@ def main() -> None:
         raise InputError(f"--tile_size must be at least 16; found {_TILE_SIZE.value}")
     from calcseg_tf.inference.predictor import Predictor
     from calcseg_tf.prediction import find_images, predict_files
-    from data_prep.dicom_header import ReadOptions
+    from data_prep.dicom.header import ReadOptions
 
     images = find_images(pathlib.Path(_INPUT.value))
     predictor = Predictor.load(pathlib.Path(_MODEL_DIR.value), _TILE_SIZE.value).at_threshold(_THRESHOLD.value)

@@ -10,7 +10,7 @@ import tqdm
 from calcseg_tf.clinical import write_prediction
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.models import model_name
-from data_prep.dicom_header import STORED_VALUES, ReadOptions
+from data_prep.dicom.header import STORED_VALUES, ReadOptions
 from data_prep.errors import InputError
 from data_prep.mammogram import is_dicom, read_mammogram
 

@@ -9,10 +9,10 @@ from calcseg_tf.evaluation import Evaluation, EvaluationResult, choose_threshold
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.model_directory import ModelInfo, write_info
 from data_prep.breast import breast_mask
+from data_prep.conversion.shards import read_shard
 from data_prep.errors import InputError
 from data_prep.manifest import Manifest, read_manifest
 from data_prep.schema import Record, from_example
-from data_prep.shards import read_shard
 
 __all__ = ["choose_operating_threshold", "score_split"]
 

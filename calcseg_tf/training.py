@@ -18,6 +18,7 @@ from calcseg_tf.models import ModelConfig, build_network, model_name
 from calcseg_tf.segmenter import Segmenter
 from data_prep.errors import InputError
 from data_prep.manifest import Manifest, read_manifest
+from data_prep.tfrecord import count_records
 
 __all__ = ["OptimizerConfig", "TrainingConfig", "train"]
 
@@ -185,6 +186,9 @@ def _check_train_split(manifest: Manifest, records_dir: pathlib.Path) -> None:
             raise InputError("a shard of the manifest is missing", path)
         if (size := path.stat().st_size) != shard.bytes:
             raise InputError(f"the manifest says {shard.bytes} bytes; found {size}: convert the data again", path)
+        # TensorFlow's reader ends the process on a record whose length claims a terabyte.
+        if (found := count_records(path)) != shard.examples:
+            raise InputError(f"the manifest says {shard.examples} records; found {found}: convert the data again", path)
     if manifest.calcifications["train"] == 0:
         raise InputError("the train split must hold a calcification; found none", records_dir)
 

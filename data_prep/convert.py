@@ -96,8 +96,8 @@ _OPTIONS = {
 
 def main() -> None:
     """Converts as the flags say and prints what became of it."""
-    from data_prep import pipeline
-    from data_prep.dicom_header import ReadOptions
+    from data_prep.conversion import pipeline
+    from data_prep.dicom.header import ReadOptions
     from data_prep.remote import records_path
     from data_prep.report import conversion_lines, plan_lines
     from data_prep.split import SplitBy

@@ -27,9 +27,9 @@ def main() -> None:
     """Reads every record once, prints the tables and writes them with the pictures."""
     from tqdm import tqdm
 
-    from data_prep.describing import describe_records
-    from data_prep.description_plots import overview_png, sizes_png
-    from data_prep.description_report import calcifications_csv, description_csv, findings, images_csv, report_lines
+    from data_prep.description.describing import describe_records
+    from data_prep.description.plots import overview_png, sizes_png
+    from data_prep.description.report import calcifications_csv, description_csv, findings, images_csv, report_lines
     from data_prep.manifest import read_manifest
 
     records_dir, output_dir = pathlib.Path(_RECORDS_DIR.value), pathlib.Path(_OUTPUT_DIR.value)

@@ -34,8 +34,8 @@ _BLUR_MM = flags.DEFINE_float("blur_mm", 0.04, "Detector blur: standard deviatio
 
 
 def _implant() -> None:
-    from data_prep.implanting import CALCIFICATIONS_FILE, SUMMARY_FILE, implant_folder
-    from data_prep.placement import ImplantConfig
+    from data_prep.implants.implanting import CALCIFICATIONS_FILE, SUMMARY_FILE, implant_folder
+    from data_prep.implants.placement import ImplantConfig
 
     config = ImplantConfig(
         seed=_SEED.value,

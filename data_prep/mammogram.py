@@ -8,11 +8,11 @@ import stat
 
 import numpy as np
 
-from data_prep.dicom_access import header_text, parse_dicom
-from data_prep.dicom_description import describe_warnings, find_laterality, find_spacing, find_view
-from data_prep.dicom_header import STORED_VALUES, ReadOptions, check_header
-from data_prep.dicom_pixels import decode_pixels
-from data_prep.dicom_terms import Laterality, SpacingSource, View
+from data_prep.dicom.access import header_text, parse_dicom
+from data_prep.dicom.description import describe_warnings, find_laterality, find_spacing, find_view
+from data_prep.dicom.header import STORED_VALUES, ReadOptions, check_header
+from data_prep.dicom.pixels import decode_pixels
+from data_prep.dicom.terms import Laterality, SpacingSource, View
 from data_prep.errors import InputError
 from data_prep.png import decode_grey_png
 

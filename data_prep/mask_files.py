@@ -5,13 +5,13 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from data_prep.decoding import decode_tiff
-from data_prep.dicom_header import read_identifiers
+from data_prep.dicom.decoding import decode_tiff
+from data_prep.dicom.header import read_identifiers
+from data_prep.dicom.segmentation import read_segmentation, read_segmentation_header
 from data_prep.errors import InputError
 from data_prep.mammogram import DICOM_SUFFIXES
 from data_prep.png import MAX_PIXELS, decode_grey_png, grey_png_size
 from data_prep.quiet import quiet
-from data_prep.segmentation import read_segmentation, read_segmentation_header
 
 __all__ = ["MASK_SUFFIXES", "is_segmentation", "mask_size", "read_mask", "segmentation_warnings"]
 

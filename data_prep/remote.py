@@ -120,6 +120,14 @@ class _Reader(io.RawIOBase):
         buffer[: len(data)] = data
         return len(data)
 
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        with _gfile():
+            self._file.seek(offset, whence)
+            return int(self._file.tell())
+
 
 def is_remote(path: str | os.PathLike[str]) -> bool:
     """Tells a URL from a path of this machine."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data_prep.dicom_terms import Laterality, SpacingSource, View
+from data_prep.dicom.terms import Laterality, SpacingSource, View
 from data_prep.errors import InputError
 from data_prep.mask import BACKGROUND, CALCIFICATION, IGNORE
 from data_prep.png import decode_grey_png, encode_png
@@ -178,9 +178,9 @@ def _check(record: Record, size: tuple[int, int], spacing_values: int) -> None:
             f"{_SPACING_MM} must be empty or (row, column), finite and greater than 0; found {spacing_values} values"
         )
     if record.laterality not in Laterality._value2member_map_ or record.view not in View._value2member_map_:
-        raise InputError(f"{_LATERALITY} and {_VIEW} must be terms of data_prep/dicom_terms.py; found another")
+        raise InputError(f"{_LATERALITY} and {_VIEW} must be terms of data_prep/dicom/terms.py; found another")
     if record.pixel_spacing_source not in SpacingSource._value2member_map_:
-        raise InputError(f"{_SPACING_SOURCE} must be a source of data_prep/dicom_terms.py; found another")
+        raise InputError(f"{_SPACING_SOURCE} must be a source of data_prep/dicom/terms.py; found another")
 
 
 def decode_image_and_mask(serialized: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":

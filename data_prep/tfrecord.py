@@ -4,10 +4,12 @@ The bytes are TensorFlow's own, which the tests compare. Its reader ends the pro
 claim a record of a terabyte with a checksum that fits.
 """
 
+import contextlib
+import os
 import pathlib
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import google_crc32c
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -15,7 +17,7 @@ from google.protobuf.message import DecodeError
 
 from data_prep.errors import InputError
 
-__all__ = ["parse_example", "read_tfrecord", "serialize_example", "write_tfrecord"]
+__all__ = ["count_records", "parse_example", "read_tfrecord", "serialize_example", "write_tfrecord"]
 
 _MASK_DELTA = 0xA282EAD8  # tensorflow/core/lib/hash/crc32c.h: a CRC of data that holds CRCs is masked
 _CRC_BYTES = 4
@@ -43,23 +45,27 @@ def read_tfrecord(path: pathlib.Path) -> Iterator[bytes]:
     Raises:
         InputError: The file cannot be read, is truncated, or a checksum does not fit.
     """
-    try:
-        left = path.stat().st_size
-        with path.open("rb") as file:
-            while header := file.read(_HEADER_BYTES):
-                if len(header) < _HEADER_BYTES or _masked_crc(header[:8]) != header[8:]:
-                    raise InputError("not a whole TFRecord file (a record's length is damaged)", path)
-                (length,) = struct.unpack("<Q", header[:8])
-                left -= _HEADER_BYTES + length + _CRC_BYTES
-                if left < 0:
-                    raise InputError("not a whole TFRecord file (its end is missing)", path)
-                record = file.read(length)
-                if file.read(_CRC_BYTES) != _masked_crc(record):
-                    raise InputError("not a whole TFRecord file (a record's checksum does not fit)", path)
-                yield record
-                del record  # megabytes, which would stay while the next is read
-    except OSError as error:
-        raise InputError(f"not a whole TFRecord file ({error.strerror})", path) from None
+    with _opened(path) as (file, size):
+        while (length := _read_length(file, size, path)) is not None:
+            record = file.read(length)
+            if file.read(_CRC_BYTES) != _masked_crc(record):
+                raise InputError("not a whole TFRecord file (a record's checksum does not fit)", path)
+            yield record
+            del record  # megabytes, which would stay while the next is read
+
+
+def count_records(path: pathlib.Path) -> int:
+    """Counts the records of a TFRecord file by their lengths, without reading what is in them.
+
+    Raises:
+        InputError: The file cannot be read, is truncated, or a length's checksum does not fit.
+    """
+    count = 0
+    with _opened(path) as (file, size):
+        while (length := _read_length(file, size, path)) is not None:
+            file.seek(length + _CRC_BYTES, os.SEEK_CUR)
+            count += 1
+    return count
 
 
 def serialize_example(features: Mapping[str, bytes | int | Sequence[float]]) -> bytes:
@@ -91,6 +97,28 @@ def parse_example(serialized: bytes) -> Mapping[str, Any]:
     except DecodeError:
         raise InputError("a record must be a tf.train.Example; found damaged bytes") from None
     return features
+
+
+@contextlib.contextmanager
+def _opened(path: pathlib.Path) -> Iterator[tuple[BinaryIO, int]]:
+    try:
+        with path.open("rb") as file:
+            yield file, path.stat().st_size
+    except OSError as error:
+        raise InputError(f"not a whole TFRecord file ({error.strerror})", path) from None
+
+
+def _read_length(file: BinaryIO, size: int, path: pathlib.Path) -> int | None:
+    """Reads the header of the next record; None at the end of the file, which has `size` bytes."""
+    header = file.read(_HEADER_BYTES)
+    if not header:
+        return None
+    if len(header) < _HEADER_BYTES or _masked_crc(header[:8]) != header[8:]:
+        raise InputError("not a whole TFRecord file (a record's length is damaged)", path)
+    (length,) = struct.unpack("<Q", header[:8])
+    if file.tell() + length + _CRC_BYTES > size:
+        raise InputError("not a whole TFRecord file (its end is missing)", path)
+    return int(length)
 
 
 def _masked_crc(data: bytes) -> bytes:

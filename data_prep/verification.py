@@ -7,12 +7,12 @@ import pathlib
 from collections.abc import Callable
 
 from data_prep.annotation import count_calcifications
+from data_prep.conversion.shards import ImageFacts, describe_record, file_sha256, read_shard
+from data_prep.conversion.summary import intensity_moments
 from data_prep.errors import InputError
 from data_prep.manifest import MANIFEST_NAME, Manifest, ShardInfo, read_manifest, render_manifest
 from data_prep.schema import SPLITS, Record, from_example
-from data_prep.shards import ImageFacts, describe_record, file_sha256, read_shard
 from data_prep.split import SplitBy
-from data_prep.summary import intensity_moments
 
 __all__ = ["Verification", "verify_records"]
 

@@ -14,7 +14,7 @@ from calcseg_tf.models import model_config
 from calcseg_tf.training import OptimizerConfig, TrainingConfig
 from data_prep.errors import InputError
 from tests.fakes.commands import ROOT, assert_one_line_error, command, environment, run_module, run_modules
-from tests.fakes.records import fake_record, write_fake_records
+from tests.fakes.records import claim_length, fake_record, write_fake_records
 
 MODULE = "calcseg_tf.train"
 RECIPE = {
@@ -173,6 +173,7 @@ def refused(records_dir, folder, finished):
         (arguments_of(records_dir, folder / "other"), "it holds other files"),
         (arguments_of(folder / "flipped", folder / "model-flipped"), "a record is damaged; data_prep.verify"),
         (arguments_of(folder / "short", model_dir), "bytes; found"),
+        (arguments_of(folder / "claims", model_dir), "not a whole TFRecord file (its end is missing)"),
         (arguments_of(folder / "gone", model_dir), "a shard of the manifest is missing"),
         (arguments_of(folder / "empty", model_dir), "the train split must hold a mammogram; found none"),
         (arguments_of(folder / "healthy", model_dir), "the train split must hold a calcification; found none"),
@@ -192,13 +193,15 @@ def refused(records_dir, folder, finished):
 
 def damage(records_dir, folder):
     """Writes folders of records that are each wrong in one way."""
-    for name in ("flipped", "short", "gone", "empty"):
+    for name in ("flipped", "short", "claims", "gone", "empty"):
         shutil.copytree(records_dir, folder / name)
-    shards = {name: sorted((folder / name).glob("train-*"))[0] for name in ("flipped", "short", "gone")}
+    shards = {name: sorted((folder / name).glob("train-*"))[0] for name in ("flipped", "short", "claims", "gone")}
     data = bytearray(shards["flipped"].read_bytes())
     data[len(data) // 2] ^= 0x40
     shards["flipped"].write_bytes(bytes(data))
     shards["short"].write_bytes(shards["short"].read_bytes()[:-5])
+    # A length that TensorFlow's own reader ends the process at.
+    shards["claims"].write_bytes(claim_length(1 << 40, bytes(shards["claims"].stat().st_size - 16)))
     shards["gone"].unlink()
     manifest = json.loads((folder / "empty" / "manifest.json").read_text())
     manifest["counts"]["train"]["images"] = 0

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping
 
 from data_prep.datasets.case import Overrides
-from data_prep.dicom_terms import is_spacing_mm
+from data_prep.dicom.terms import is_spacing_mm
 from data_prep.errors import InputError
 from data_prep.mammogram import Laterality, View
 

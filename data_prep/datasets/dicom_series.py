@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from tqdm import tqdm
 
 from data_prep.datasets.files import may_be_dicom
-from data_prep.dicom_access import header_text, parse_dicom, read_integer
+from data_prep.dicom.access import header_text, parse_dicom, read_integer
 from data_prep.errors import InputError
 from data_prep.manifest import Rejection
 

@@ -20,7 +20,7 @@ from typing import ClassVar
 from data_prep.datasets.case import Case, Listing, Overrides
 from data_prep.datasets.files import may_be_dicom, walk_files
 from data_prep.datasets.inbreast_rois import PlistRois, RoiRules
-from data_prep.datasets.inbreast_table import TABLE, TableRow, read_table
+from data_prep.datasets.inbreast_table import TableRow, read_table
 from data_prep.errors import InputError
 from data_prep.mammogram import Laterality, View
 from data_prep.manifest import Rejection
@@ -81,7 +81,8 @@ class InBreast:
             if len(paths) > 1:
                 rejected.append(Rejection(image.file, f"an image has one annotation; found {len(paths)} of its name"))
                 continue
-            annotation = PlistRois(next(iter(paths), None), self.rules, _notes(image, bool(paths), table))
+            marked = table is not None and image.id in table and table[image.id].micros
+            annotation = PlistRois(next(iter(paths), None), self.rules, _notes(image, bool(paths), table), marked)
             if self._wants(annotation):
                 overrides = Overrides(image.patient, image.laterality, image.view)
                 cases.append(Case(image.id, image.file, data_dir / image.file, annotation, overrides))
@@ -134,14 +135,14 @@ def _notes(image: _Image, annotated: bool, table: Mapping[str, TableRow] | None)
     if table is None:
         return ()
     if (row := table.get(image.id)) is None:
-        return (f"not in {TABLE}",)
+        return ("the release's table has no row for it",)
     notes = []
     if row.laterality != image.laterality.value:
-        notes.append(f"laterality is {image.laterality.value} by the file's name; {TABLE} differs")
+        notes.append(f"laterality is {image.laterality.value} by the file's name; {row.file} differs")
     if row.view != image.view.value:
-        notes.append(f"view is {image.view.value} by the file's name; {TABLE} differs")
+        notes.append(f"view is {image.view.value} by the file's name; {row.file} differs")
     if not annotated and row.bi_rads != _NORMAL:
-        notes.append(f"taken as normal for want of an annotation, but {TABLE} has no BI-RADS 1")
+        notes.append(f"taken as normal for want of an annotation, but {row.file} has no BI-RADS 1")
     return tuple(notes)
 
 
@@ -158,7 +159,6 @@ def _without_image(
     ]
     for image, row in (table or {}).items():
         if image not in images and image not in annotations:
-            rejected.append(
-                Rejection(f"{TABLE} line {row.line}", f"an image of the table must be there: found none in {_IMAGES}")
-            )
+            place = f"{row.file} line {row.line}"
+            rejected.append(Rejection(place, f"an image of the table must be there: found none in {_IMAGES}"))
     return rejected

@@ -93,11 +93,13 @@ class PlistRois:
         path: The property list; None where the image has none because it is normal: all background.
         rules: What is drawn.
         notes: What the reader of the data set has to say about the image; warnings begin with them.
+        marked: Whether the release's spreadsheet marks microcalcifications in it.
     """
 
     path: pathlib.Path | None
     rules: RoiRules = dataclasses.field(default_factory=RoiRules)
     notes: tuple[str, ...] = ()
+    marked: bool = False
 
     def check(self, size: tuple[int, int]) -> None:
         """See `Annotation.check`; what passes can be drawn."""
@@ -115,10 +117,12 @@ class PlistRois:
 
     def warnings(self, size: tuple[int, int]) -> tuple[str, ...]:
         """See `Annotation.warnings`: regions left out or cut, and counts that disagree."""
+        rois, found = self._rois(size), list(self.notes)
+        if self.marked and not rois:
+            found.append("no region of calcifications, but the release's spreadsheet marks microcalcifications")
         if self.path is None:
-            return self.notes
-        images, rois = _images(self.path), self._rois(size)
-        found = list(self.notes)
+            return tuple(found)
+        images = _images(self.path)
         if len(images) > 1:
             found.append(f"the first of {len(images)} Images is taken")
         if images and (stated := images[0].get("NumberOfROIs")) != (count := len(_entries(images[0]))):

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from pydicom.data import get_testdata_file
 
 from data_prep.command import DISCLAIMER
+from data_prep.conversion.pipeline import ConvertConfig, make_plan, write_plan
+from data_prep.conversion.shards import read_shard
 from data_prep.datasets import Folder
 from data_prep.errors import InputError
 from data_prep.identity import Identity
 from data_prep.manifest import ImageWarning, read_manifest
-from data_prep.pipeline import ConvertConfig, make_plan, write_plan
 from data_prep.report import conversion_lines
 from data_prep.schema import from_example
-from data_prep.shards import read_shard
 from data_prep.split import SplitBy
 from data_prep.verification import verify_records
 from tests.fakes.dicom import fake_uid, write_dicom

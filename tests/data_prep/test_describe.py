@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data_prep import describing
 from data_prep.annotation import count_calcifications
 from data_prep.command import DISCLAIMER
-from data_prep.describing import calcification_areas, describe_records
-from data_prep.description import ImageFigures, Intensities, Spread, size_histogram, size_labels
-from data_prep.description_report import (
+from data_prep.description import describing
+from data_prep.description.describing import calcification_areas, describe_records
+from data_prep.description.figures import ImageFigures, Intensities, Spread, size_histogram, size_labels
+from data_prep.description.report import (
     calcifications_csv,
     description_csv,
     findings,
@@ -22,9 +22,9 @@ from data_prep.description_report import (
     report_lines,
     table_1,
 )
+from data_prep.description.split_difference import Difference, drawn_units, split_differences
 from data_prep.errors import InputError
 from data_prep.manifest import render_manifest
-from data_prep.split_difference import Difference, drawn_units, split_differences
 from tests.fakes.commands import assert_one_line_error, run_module, run_modules
 from tests.fakes.records import fake_record, write_fake_records
 

@@ -3,7 +3,7 @@ import pickle
 import numpy as np
 import pytest
 
-from data_prep.dicom_header import read_header
+from data_prep.dicom.header import read_header
 from data_prep.errors import InputError
 from data_prep.mammogram import Mammogram, is_dicom, read_mammogram
 from data_prep.png import grey_png_size

@@ -22,9 +22,9 @@ import numpy as np
 import pydicom
 import pytest
 
+from data_prep.conversion.shards import read_shard
 from data_prep.manifest import read_manifest
 from data_prep.schema import from_example, to_example
-from data_prep.shards import read_shard
 from data_prep.tfrecord import write_tfrecord
 from tests.fakes.cbis_ddsm import Abnormality, write_cbis_ddsm
 from tests.fakes.cbis_ddsm import Image as CbisImage

@@ -1,10 +1,10 @@
 import numpy as np
 
+from data_prep.conversion.pipeline import ConvertConfig, make_plan, write_plan
+from data_prep.conversion.shards import read_shard
 from data_prep.datasets import Folder
-from data_prep.dicom_header import ReadOptions
-from data_prep.pipeline import ConvertConfig, make_plan, write_plan
+from data_prep.dicom.header import ReadOptions
 from data_prep.schema import from_example
-from data_prep.shards import read_shard
 from tests.fakes.dicom import FOR_PROCESSING, fake_uid, write_dicom
 from tests.fakes.folder import fake_mask, fake_pixels, write_png
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.uid import HTJ2KLossless
 
-from data_prep.dicom_header import ReadOptions, read_header, read_identifiers
+from data_prep.dicom.header import ReadOptions, read_header, read_identifiers
 from data_prep.errors import InputError
 from data_prep.mammogram import read_mammogram
 from tests.fakes.codestreams import htj2k_image

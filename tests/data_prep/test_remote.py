@@ -7,12 +7,12 @@ import pytest
 
 from calcseg_tf.input_pipeline import InputConfig, training_batches
 from data_prep.atomic import write_text
+from data_prep.conversion.pipeline import ConvertConfig, make_plan, write_plan
+from data_prep.conversion.shards import file_sha256
 from data_prep.datasets import Folder
 from data_prep.errors import InputError, UnfinishedError
 from data_prep.manifest import read_manifest
-from data_prep.pipeline import ConvertConfig, make_plan, write_plan
 from data_prep.remote import RemotePath, is_remote, records_path
-from data_prep.shards import file_sha256
 from data_prep.verification import verify_records
 from tests.fakes.commands import assert_one_line_error, run_module
 from tests.fakes.folder import write_folder
@@ -87,7 +87,7 @@ def test_an_interrupted_conversion_goes_on_there_too(tmp_path, remote, monkeypat
 
     data_dir = write_folder(tmp_path / "in", PATIENTS, views=2)
     with monkeypatch.context() as patch:
-        patch.setattr("data_prep.pipeline.summarise", interrupted)
+        patch.setattr("data_prep.conversion.pipeline.summarise", interrupted)
         with pytest.raises(UnfinishedError, match="interrupted"):
             convert(data_dir, remote, tmp_path / "salt")
     (remote / "train-00001-of-00003.tfrecord").unlink()

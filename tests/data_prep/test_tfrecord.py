@@ -1,6 +1,3 @@
-import struct
-
-import google_crc32c
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,8 +6,8 @@ from hypothesis import strategies as st
 
 from data_prep.errors import InputError
 from data_prep.schema import to_example
-from data_prep.tfrecord import parse_example, read_tfrecord, serialize_example, write_tfrecord
-from tests.fakes.records import fake_record
+from data_prep.tfrecord import count_records, parse_example, read_tfrecord, serialize_example, write_tfrecord
+from tests.fakes.records import claim_length, fake_record
 
 records = st.lists(st.binary(max_size=300), max_size=5)
 features = st.dictionaries(
@@ -78,22 +75,36 @@ def test_a_file_that_tensorflow_wrote_is_read(tmp_path_factory, written):
     assert list(read_tfrecord(path)) == written
 
 
-def claiming(length, payload=b"x" * 100):
-    """A record that claims another length, with checksums that fit."""
-    size = struct.pack("<Q", length)
-    masked = [(crc := google_crc32c.value(part)) >> 15 | crc << 17 for part in (size, payload)]
-    sums = [struct.pack("<I", (value + 0xA282EAD8) & 0xFFFFFFFF) for value in masked]
-    return size + sums[0] + payload + sums[1]
-
-
 @pytest.mark.parametrize("length", [101, 1 << 20, 1 << 31, 1 << 40, 1 << 62, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
 def test_a_record_longer_than_the_file_is_refused_before_memory_is_taken(tmp_path, length):
     path = tmp_path / "shard"
-    path.write_bytes(claiming(100))
+    path.write_bytes(claim_length(100, b"x" * 100))
     assert list(read_tfrecord(path)) == [b"x" * 100]
-    path.write_bytes(claiming(length))  # TensorFlow's reader ends the process at 2^40
-    with pytest.raises(InputError, match=r"not a whole TFRecord file \(its end is missing\)"):
-        list(read_tfrecord(path))
+    path.write_bytes(claim_length(length, b"x" * 100))  # TensorFlow's reader ends the process at 2^40
+    for read in (lambda: list(read_tfrecord(path)), lambda: count_records(path)):
+        with pytest.raises(InputError, match=r"not a whole TFRecord file \(its end is missing\)"):
+            read()
+
+
+@settings(max_examples=50, deadline=None)
+@given(records)
+def test_records_are_counted_without_reading_them(tmp_path_factory, written):
+    path = tmp_path_factory.mktemp("records") / "shard"
+    write_tfrecord(path, written)
+    assert count_records(path) == len(written)
+
+
+def test_counting_sees_every_truncation_but_one_between_records(tmp_path):
+    path = tmp_path / "shard"
+    write_tfrecord(path, [b"first", b"second"])
+    whole = path.read_bytes()
+    for length in range(1, len(whole)):
+        path.write_bytes(whole[:length])
+        if length == 16 + len(b"first"):
+            assert count_records(path) == 1
+        else:
+            with pytest.raises(InputError, match="not a whole TFRecord file"):
+                count_records(path)
 
 
 def test_every_truncation_and_every_flipped_bit_of_a_file_is_seen(tmp_path):

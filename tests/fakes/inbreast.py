@@ -1,4 +1,4 @@
-"""A tree as INbreast release 1.0 is distributed: property lists of OsiriX, `;` table, patients in the files' names."""
+"""A tree as INbreast release 1.0 is distributed: property lists of OsiriX, two tables, patients in the files' names."""
 
 import dataclasses
 import pathlib
@@ -6,12 +6,17 @@ import plistlib
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import xlwt
 
 from tests.fakes.dicom import write_dicom
 
-__all__ = ["FakeImage", "plist_bytes", "roi", "write_inbreast", "write_table"]
+__all__ = ["FakeImage", "plist_bytes", "roi", "write_inbreast", "write_spreadsheet", "write_table"]
 
 HEIGHT, WIDTH = 24, 20
+SPREADSHEET_HEADER = (
+    "Patient ID", "Patient age", "Laterality", "View", "Acquisition date", "File Name", "ACR", "Bi-Rads", "Mass ",
+    "Micros", "Distortion", "Asymmetry", "Lesion Annotation Status",
+)  # fmt: skip
 HEADER = "Patient ID;Patient age;Laterality;View;Acquisition date;File Name;ACR;Bi-Rads"
 
 
@@ -93,3 +98,20 @@ def write_table(root: pathlib.Path, images: Sequence[FakeImage]) -> None:
         for index, image in enumerate(images)
     ]
     (root / "INbreast.csv").write_text("\r\n".join([HEADER, *rows, ";;;;;;;", f";;;;;Total {len(rows)};;", ""]))
+
+
+def write_spreadsheet(root: pathlib.Path, images: Sequence[FakeImage], marked: Sequence[str] = ()) -> None:
+    """Writes INbreast.xls: numbers as numbers, an X where microcalcifications are marked, two rows at its foot."""
+    book = xlwt.Workbook()
+    sheet = book.add_sheet("INbreast")
+    rows = [
+        (
+            "removed", "removed", image.laterality, image.view.replace("ML", "MLO"), 201001, int(image.id), 2,
+            int(image.bi_rads) if image.bi_rads.isdigit() else image.bi_rads, "", "X" if image.id in marked else "",
+        )
+        for image in images
+    ]  # fmt: skip
+    for number, row in enumerate([SPREADSHEET_HEADER, *rows, ("Total", "", "", "", "", len(rows)), ("", "X: present")]):
+        for column, value in enumerate(row):
+            sheet.write(number, column, value)
+    book.save(str(root / "INbreast.xls"))

@@ -1,21 +1,23 @@
 """Finished folders of records as code, for tests of what reads them."""
 
 import pathlib
+import struct
 from collections.abc import Mapping, Sequence
 
+import google_crc32c
 import numpy as np
 
 from data_prep.annotation import count_calcifications
 from data_prep.atomic import write_text
+from data_prep.conversion.shards import ShardResult, describe_record, file_sha256, shard_name
+from data_prep.conversion.summary import summarise
 from data_prep.manifest import MANIFEST_NAME, Manifest, ShardInfo, read_manifest, render_manifest
 from data_prep.schema import Record, to_example
-from data_prep.shards import ShardResult, describe_record, file_sha256, shard_name
 from data_prep.split import SplitBy
-from data_prep.summary import summarise
 from data_prep.tfrecord import write_tfrecord
 from tests.fakes.folder import fake_mask, fake_pixels
 
-__all__ = ["fake_record", "write_fake_records"]
+__all__ = ["claim_length", "fake_record", "write_fake_records"]
 
 
 def fake_record(
@@ -59,3 +61,11 @@ def write_fake_records(directory: pathlib.Path, splits: Mapping[str, Sequence[Re
     manifest = summarise(directory, results, data_set="fake", flags={}, split_by=SplitBy.PATIENT)
     write_text(directory / MANIFEST_NAME, render_manifest(manifest))
     return read_manifest(directory)
+
+
+def claim_length(length: int, payload: bytes) -> bytes:
+    """Returns a record of a TFRecord file that claims another length, with checksums that fit."""
+    size = struct.pack("<Q", length)
+    masked = [(crc := google_crc32c.value(part)) >> 15 | crc << 17 for part in (size, payload)]
+    sums = [struct.pack("<I", (value + 0xA282EAD8) & 0xFFFFFFFF) for value in masked]
+    return size + sums[0] + payload + sums[1]

@@ -5,13 +5,14 @@ import random
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 
+from data_prep.conversion.pipeline import ConvertConfig, make_plan
 from data_prep.datasets import CbisDdsm, DataSet, Folder, InBreast, Subset
-from data_prep.pipeline import ConvertConfig, make_plan
 from data_prep.split import SplitBy
 from tests.fakes.cbis_ddsm import Abnormality, Image, Layout, region, write_cbis_ddsm
 from tests.fakes.folder import fake_mask, fake_pixels, write_png
-from tests.fakes.inbreast import FakeImage, plist_bytes, roi, write_inbreast
+from tests.fakes.inbreast import FakeImage, plist_bytes, roi, write_inbreast, write_spreadsheet
 from tests.fuzz.image_targets import read_case
+from tests.fuzz.mutations import damage
 from tests.fuzz.oracle import Ending, WrongEndingError, check_line
 from tests.fuzz.target import Target
 from tests.fuzz.text_edits import edit_table, edit_xml
@@ -24,7 +25,7 @@ _INBREAST = (
     FakeImage("20586934", "036aff49b8ac84f0", "L", "CC", (roi("Calcification", (3, 4)),), "2"),
     FakeImage("20586960", "fe7d005dcbbfb46d", "R", "ML", None, "1"),
 )
-_XML, _TABLE = "AllXML/20586908.xml", "INbreast.csv"
+_XML, _TABLE, _SPREADSHEET = "AllXML/20586908.xml", "INbreast.csv", "INbreast.xls"
 _CBIS_TABLE = "calc_case_description_train_set.csv"
 
 
@@ -65,6 +66,7 @@ def _write_folder(folder: pathlib.Path) -> None:
 
 def _write_inbreast(folder: pathlib.Path) -> None:
     write_inbreast(folder / "data", _INBREAST)
+    write_spreadsheet(folder / "data", _INBREAST, marked=["20586908"])
 
 
 def _write_cbis_ddsm(folder: pathlib.Path) -> None:
@@ -177,6 +179,15 @@ DATA_SET_TARGETS: Sequence[Target] = (
         prepare=_write_inbreast,
         attempt=_converted(_INBREASTS, _TABLE, 0),
         edits=(_edit_inbreast_table,),
+        tokens=_INBREAST_TOKENS,
+        make_odd=_odd_tables,
+    ),
+    Target(
+        name="inbreast_xls",
+        make_seeds=_table_seeds(_write_inbreast, _SPREADSHEET),
+        prepare=_write_inbreast,
+        attempt=_converted(_INBREASTS, _SPREADSHEET, 0),
+        edits=(lambda rng, data: damage(rng, data, [data], _INBREAST_TOKENS),),
         tokens=_INBREAST_TOKENS,
         make_odd=_odd_tables,
     ),

@@ -11,13 +11,13 @@ import numpy as np
 import pydicom
 
 from data_prep.annotation import Annotation, MaskImages
+from data_prep.conversion.shards import Job, make_record, rejection
 from data_prep.datasets import Case, Overrides
 from data_prep.datasets.dicom_series import index_series
 from data_prep.datasets.files import may_be_dicom
-from data_prep.dicom_header import STORED_VALUES, ReadOptions, read_header, read_identifiers
+from data_prep.dicom.header import STORED_VALUES, ReadOptions, read_header, read_identifiers
 from data_prep.errors import InputError
 from data_prep.png import MAX_PIXELS
-from data_prep.shards import Job, make_record, rejection
 from tests.fakes.folder import fake_pixels, write_png
 from tests.fuzz.binary_edits import edit_npy, edit_png, edit_tiff
 from tests.fuzz.dicom_edits import TOKENS, edit_dicom

@@ -9,13 +9,13 @@ import struct
 import tempfile
 from collections.abc import Iterable, Sequence
 
-from data_prep.describing import describe_records
-from data_prep.description_report import calcifications_csv, description_csv, findings, images_csv, report_lines
+from data_prep.conversion.resume import PlanFingerprint, kept_result, unfinished
+from data_prep.conversion.shards import ShardTask, shard_name
+from data_prep.description.describing import describe_records
+from data_prep.description.report import calcifications_csv, description_csv, findings, images_csv, report_lines
 from data_prep.errors import InputError
 from data_prep.manifest import MANIFEST_NAME, read_manifest
-from data_prep.resume import PlanFingerprint, kept_result, unfinished
 from data_prep.schema import to_example
-from data_prep.shards import ShardTask, shard_name
 from data_prep.verification import verify_records
 from tests.fakes.folder import fake_mask, fake_pixels
 from tests.fakes.records import fake_record, write_fake_records

@@ -1,0 +1,1 @@
+"""DICOM: checked access to attributes, what a header says, encoded pixels, segmentations."""

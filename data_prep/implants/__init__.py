@@ -1,0 +1,1 @@
+"""Artificial calcifications: shapes, places, and the files of an implanted data set."""
