@@ -19,8 +19,8 @@ from calcseg_tf.input_pipeline import InputConfig, training_batches
 from calcseg_tf.losses import LossConfig
 from calcseg_tf.models import build_network
 from calcseg_tf.models.fcn import FcnConfig
+from calcseg_tf.recipe import OptimizerConfig
 from calcseg_tf.segmenter import Segmenter
-from calcseg_tf.training import OptimizerConfig
 from data_prep.conversion.pipeline import ConvertConfig, make_plan, write_plan
 from data_prep.datasets import Folder
 from data_prep.manifest import Manifest

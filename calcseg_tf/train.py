@@ -45,8 +45,9 @@ def main() -> None:
     from calcseg_tf.input_pipeline import InputConfig
     from calcseg_tf.losses import LossConfig
     from calcseg_tf.models import model_config
+    from calcseg_tf.recipe import OptimizerConfig, TrainingConfig
     from calcseg_tf.scoring import choose_operating_threshold
-    from calcseg_tf.training import OptimizerConfig, TrainingConfig, train
+    from calcseg_tf.training import train
 
     config = TrainingConfig(
         model=model_config(_MODEL.value, widths=_integers(_WIDTHS), kernel_sizes=_integers(_KERNELS)),

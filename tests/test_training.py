@@ -11,7 +11,7 @@ import pytest
 
 from calcseg_tf.devices import make_strategy
 from calcseg_tf.models import model_config
-from calcseg_tf.training import OptimizerConfig, TrainingConfig
+from calcseg_tf.recipe import OptimizerConfig, TrainingConfig
 from data_prep.errors import InputError
 from tests.fakes.commands import ROOT, assert_one_line_error, command, environment, run_module, run_modules
 from tests.fakes.records import claim_length, fake_record, write_fake_records
