@@ -9,10 +9,10 @@ from calcseg_tf.evaluation import Evaluation, EvaluationResult, choose_threshold
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.model_directory import ModelInfo, write_info
 from data_prep.breast import breast_mask
-from data_prep.conversion.shards import read_shard
 from data_prep.errors import InputError
 from data_prep.manifest import Manifest, read_manifest
 from data_prep.schema import Record, from_example
+from data_prep.tfrecord import read_tfrecord
 
 __all__ = ["choose_operating_threshold", "score_split"]
 
@@ -40,7 +40,7 @@ def score_split(
     if count == 0:
         raise InputError(f"the {split} split must hold a mammogram; found none", manifest.directory)
     evaluation = Evaluation(extra_thresholds=extra_thresholds)
-    records = (from_example(record) for shard in manifest.shards(split) for record in read_shard(shard))
+    records = (from_example(record) for shard in manifest.shards(split) for record in read_tfrecord(shard))
     with tqdm.tqdm(total=count, unit="mammogram", desc=f"Predicting {split}") as bar:
         for _, record in zip(range(count), records, strict=False):
             _score(predictor, record, evaluation, bar)

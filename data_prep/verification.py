@@ -7,12 +7,13 @@ import pathlib
 from collections.abc import Callable
 
 from data_prep.annotation import count_calcifications
-from data_prep.conversion.shards import ImageFacts, describe_record, file_sha256, read_shard
+from data_prep.conversion.shards import ImageFacts, describe_record, file_sha256
 from data_prep.conversion.summary import intensity_moments
 from data_prep.errors import InputError
 from data_prep.manifest import MANIFEST_NAME, Manifest, ShardInfo, read_manifest, render_manifest
 from data_prep.schema import SPLITS, Record, from_example
 from data_prep.split import SplitBy
+from data_prep.tfrecord import read_tfrecord
 
 __all__ = ["Verification", "verify_records"]
 
@@ -85,7 +86,7 @@ def _shard_problems(
         if (digest := file_sha256(path)) != shard.sha256:
             problems.append(f"{shard.name}: must have sha256 {shard.sha256}; found {digest}")
         examples = 0
-        for serialized in read_shard(path):
+        for serialized in read_tfrecord(path):
             where = f"{shard.name} record {examples}"
             examples += 1
             try:

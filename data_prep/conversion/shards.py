@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import pathlib
 import re
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -15,7 +14,6 @@ from data_prep.errors import InputError
 from data_prep.mammogram import SpacingSource, read_mammogram
 from data_prep.manifest import ImageWarning, Rejection, ShardInfo
 from data_prep.schema import Record
-from data_prep.tfrecord import read_tfrecord
 
 __all__ = [
     "SHARD",
@@ -26,7 +24,6 @@ __all__ = [
     "describe_record",
     "file_sha256",
     "make_record",
-    "read_shard",
     "rejection",
     "shard_name",
 ]
@@ -97,15 +94,6 @@ class ShardResult:
 def shard_name(split: str, index: int, count: int) -> str:
     """Returns a shard's file name, such as "train-00000-of-00002.tfrecord"."""
     return f"{split}-{index:05d}-of-{count:05d}.tfrecord"
-
-
-def read_shard(path: pathlib.Path) -> Iterator[bytes]:
-    """Yields the serialised records of a shard.
-
-    Raises:
-        InputError: The file cannot be read, is truncated, or a record's checksum does not fit.
-    """
-    return read_tfrecord(path)
 
 
 def file_sha256(path: pathlib.Path) -> str:

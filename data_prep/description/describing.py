@@ -14,12 +14,12 @@ import numpy as np
 
 from data_prep.breast import breast_mask
 from data_prep.components import label_components
-from data_prep.conversion.shards import read_shard
 from data_prep.description.figures import Description, Figures, ImageFigures, Intensities
 from data_prep.errors import InputError
 from data_prep.manifest import Manifest, ShardInfo, read_manifest
 from data_prep.mask import CALCIFICATION, IGNORE
 from data_prep.schema import SPLITS, Record, from_example
+from data_prep.tfrecord import read_tfrecord
 
 __all__ = ["calcification_areas", "describe_records"]
 
@@ -86,7 +86,7 @@ def _records(manifest: Manifest) -> Iterator[_Place]:
         if not path.is_file():
             raise InputError("missing, though the manifest names it: convert the data again", path)
         found = 0
-        for serialized in read_shard(path):
+        for serialized in read_tfrecord(path):
             yield _Place(shard, path, found, serialized)
             found += 1
         if found != shard.examples:

@@ -13,7 +13,6 @@ from pydicom.data import get_testdata_file
 
 from data_prep.command import DISCLAIMER
 from data_prep.conversion.pipeline import ConvertConfig, make_plan, write_plan
-from data_prep.conversion.shards import read_shard
 from data_prep.datasets import Folder
 from data_prep.errors import InputError
 from data_prep.identity import Identity
@@ -21,6 +20,7 @@ from data_prep.manifest import ImageWarning, read_manifest
 from data_prep.report import conversion_lines
 from data_prep.schema import from_example
 from data_prep.split import SplitBy
+from data_prep.tfrecord import read_tfrecord
 from data_prep.verification import verify_records
 from tests.fakes.dicom import fake_uid, write_dicom
 from tests.fakes.folder import fake_mask, fake_pixels, write_folder, write_png
@@ -41,7 +41,7 @@ def convert(data_dir, output_dir, **settings):
 def records(records_dir):
     manifest = read_manifest(records_dir)
     return {
-        split: [from_example(data) for path in manifest.shards(split) for data in read_shard(path)]
+        split: [from_example(data) for path in manifest.shards(split) for data in read_tfrecord(path)]
         for split in ("train", "test")
     }
 

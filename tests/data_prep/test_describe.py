@@ -330,7 +330,7 @@ def test_only_what_is_both_far_and_rare_is_large():
 
 
 def test_threads_change_nothing_and_hold_no_more_records_than_there_are_threads(records_dir, description, monkeypatch):
-    read, drawn_ahead, done = describing.read_shard, [], []
+    read, drawn_ahead, done = describing.read_tfrecord, [], []
 
     def counting(path):
         for serialized in read(path):
@@ -338,7 +338,7 @@ def test_threads_change_nothing_and_hold_no_more_records_than_there_are_threads(
             assert len(drawn_ahead) - len(done) <= 2
             yield serialized
 
-    monkeypatch.setattr(describing, "read_shard", counting)
+    monkeypatch.setattr(describing, "read_tfrecord", counting)
     again = describe_records(records_dir, workers=2, on_image=lambda: done.append(1))
     assert len(done) == 4
     assert images_csv(again) == images_csv(description)

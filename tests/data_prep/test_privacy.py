@@ -22,10 +22,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from data_prep.conversion.shards import read_shard
 from data_prep.manifest import read_manifest
 from data_prep.schema import from_example, to_example
-from data_prep.tfrecord import write_tfrecord
+from data_prep.tfrecord import read_tfrecord, write_tfrecord
 from tests.fakes.cbis_ddsm import Abnormality, write_cbis_ddsm
 from tests.fakes.cbis_ddsm import Image as CbisImage
 from tests.fakes.cbis_ddsm import region as cbis_region
@@ -303,7 +302,7 @@ def test_public_data_sets_keep_their_ids_only_where_asked_to(tmp_path, dataset, 
         from_example(serialized)
         for split in ("train", "test")
         for shard in read_manifest(tmp_path / "public" / "records").shards(split)
-        for serialized in read_shard(shard)
+        for serialized in read_tfrecord(shard)
     ]
     assert records
     for record in records:

@@ -1,10 +1,10 @@
 import numpy as np
 
 from data_prep.conversion.pipeline import ConvertConfig, make_plan, write_plan
-from data_prep.conversion.shards import read_shard
 from data_prep.datasets import Folder
 from data_prep.dicom.header import ReadOptions
 from data_prep.schema import from_example
+from data_prep.tfrecord import read_tfrecord
 from tests.fakes.dicom import FOR_PROCESSING, fake_uid, write_dicom
 from tests.fakes.folder import fake_mask, fake_pixels, write_png
 
@@ -20,7 +20,10 @@ def test_options_of_reading_go_from_the_config_through_the_records_into_the_mani
         make_plan(ConvertConfig(Folder(), tmp_path / "in", tmp_path / "out", read_options=options))
     ).manifest
     records = [
-        from_example(one) for split in ("train", "test") for path in manifest.shards(split) for one in read_shard(path)
+        from_example(one)
+        for split in ("train", "test")
+        for path in manifest.shards(split)
+        for one in read_tfrecord(path)
     ]
     assert [record.bits_stored for record in records] == [16, 16, 16]
     black_and_white = {tuple(np.unique(record.pixels).tolist()) for record in records}

@@ -4,10 +4,10 @@ import sys
 import pytest
 
 from data_prep.conversion.pipeline import ConvertConfig, make_plan, write_plan
-from data_prep.conversion.shards import read_shard
 from data_prep.datasets import Folder
 from data_prep.errors import InputError, UnfinishedError
 from data_prep.schema import from_example
+from data_prep.tfrecord import read_tfrecord
 from tests.fakes.commands import assert_one_line_error, run_module
 from tests.fakes.folder import write_folder
 
@@ -47,7 +47,7 @@ def test_beam_gives_the_records_and_the_bytes_of_the_local_runner(data_dir, tmp_
     for split in ("train", "test"):
         pairs = zip(local.manifest.shards(split), beam.manifest.shards(split), strict=True)
         for ours, theirs in pairs:
-            for record, other in zip(read_shard(ours), read_shard(theirs), strict=True):
+            for record, other in zip(read_tfrecord(ours), read_tfrecord(theirs), strict=True):
                 assert record == other
                 assert from_example(record).image_id == from_example(other).image_id
     assert contents(tmp_path / "local") == contents(tmp_path / "beam")

@@ -11,10 +11,10 @@ import time
 import pytest
 
 from data_prep.conversion.pipeline import ConvertConfig, make_plan, write_plan
-from data_prep.conversion.shards import read_shard
 from data_prep.datasets import Folder
 from data_prep.errors import InputError, UnfinishedError
 from data_prep.manifest import read_manifest
+from data_prep.tfrecord import read_tfrecord
 from tests.fakes.commands import ROOT, assert_one_line_error, command, environment, run_module
 from tests.fakes.dicom import fake_uid, write_dicom
 from tests.fakes.folder import fake_mask, fake_pixels, write_folder, write_png
@@ -233,7 +233,7 @@ def test_a_full_disk_is_one_clear_error_and_the_rerun_goes_on(tmp_path, workers)
         f"error: {out}: ", "File too large. Every shard that is whole stays", "the same command goes on from there",
     )  # fmt: skip
     kept = {path.name for path in out.glob("*.tfrecord")}
-    assert all(len(list(read_shard(out / name))) == 1 for name in kept)
+    assert all(len(list(read_tfrecord(out / name))) == 1 for name in kept)
     assert not list(out.glob(".*.partial"))
     assert convert(tmp_path / "in", out, examples_per_shard=1, salt_file=tmp_path / "out.salt").kept == len(kept)
     assert len(list(out.glob("*.tfrecord"))) == 6

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from pydicom.uid import RLELossless
 
 from data_prep.conversion.pipeline import ConvertConfig, make_plan, write_plan
-from data_prep.conversion.shards import read_shard
 from data_prep.datasets import CbisDdsm, Overrides, Regions
 from data_prep.errors import InputError
 from data_prep.mammogram import Laterality, View
 from data_prep.manifest import read_manifest
 from data_prep.schema import from_example
+from data_prep.tfrecord import read_tfrecord
 from tests.fakes.cbis_ddsm import Abnormality, Image, Layout, full_path, region, roi_path, write_cbis_ddsm
 from tests.fakes.commands import assert_one_line_error, run_module
 from tests.fakes.dicom import write_dicom
@@ -459,7 +459,7 @@ def test_the_command_converts_and_verifies(tmp_path):
     assert manifest.flags["cbis_regions"] == "calcification"
     assert len(manifest.rejected) == 1
     shards = [*manifest.shards("train"), *manifest.shards("test")]
-    records = [from_example(data) for path in shards for data in read_shard(path)]
+    records = [from_example(data) for path in shards for data in read_tfrecord(path)]
     found = {record.image_id: record for record in records}
     assert found.keys() == {one.name for one in images[:3]}
     for one in images[:3]:

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.conversion import pipeline
-from data_prep.conversion.shards import read_shard
 from data_prep.datasets import InBreast, Overrides, Subset
 from data_prep.errors import InputError
 from data_prep.mammogram import Laterality, View
 from data_prep.manifest import read_manifest
 from data_prep.schema import from_example
+from data_prep.tfrecord import read_tfrecord
 from data_prep.verification import verify_records
 from tests.fakes.commands import assert_one_line_error, run_module
 from tests.fakes.inbreast import HEADER, FakeImage, plist_bytes, roi, write_inbreast, write_spreadsheet, write_table
@@ -263,7 +263,7 @@ def test_a_conversion_gives_records_as_drawn_and_verifies(tree, tmp_path):
     assert manifest.flags["inbreast_ignore_names"] == ["Calcifications", "Cluster"]
     assert (manifest.flags["inbreast_point_radius_px"], manifest.flags["inbreast_subset"]) == (1.0, "all")
     shards = [*manifest.shards("train"), *manifest.shards("test")]
-    records = {record.image_id: record for path in shards for record in map(from_example, read_shard(path))}
+    records = {record.image_id: record for path in shards for record in map(from_example, read_tfrecord(path))}
     assert records.keys() == {"20586908", "20586960", "20586986"}
     for image in (IMAGES[0], IMAGES[2], IMAGES[3]):
         record = records[image.id]
