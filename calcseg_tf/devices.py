@@ -1,45 +1,173 @@
-"""Which devices a run uses, and the strategy that spreads a batch over them."""
+"""Which devices a run uses, and the strategy that spreads a batch over them and over the workers of a cluster."""
+
+import dataclasses
+import json
+import os
+import zlib
+from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.client import device_lib
+from tensorflow.python.distribute import collective_all_reduce_strategy
 
+from calcseg_tf.cluster import Cluster
 from data_prep.errors import InputError
 
-__all__ = ["describe_strategy", "make_strategy"]
+__all__ = ["DEVICES", "DeviceConfig", "check_workers_agree", "count_replicas", "describe_strategy", "make_strategy"]
+
+DEVICES = ("auto", "cpu", "gpu")
 
 
-def make_strategy(replicas: int) -> tf.distribute.Strategy:
-    """Returns a strategy of `replicas` data-parallel replicas: GPUs, or logical CPU devices where there is no GPU.
+@dataclasses.dataclass(frozen=True)
+class DeviceConfig:
+    """The devices of one process; the defaults take every GPU, or one CPU where there is none.
 
-    Call before TensorFlow has run anything: devices are fixed from then on.
+    Attributes:
+        device: "cpu", "gpu", or "auto": GPUs where TensorFlow finds any.
+        replicas: Data-parallel replicas of each worker: GPUs, or logical CPU devices. 0: every GPU, or one CPU.
+        memory_growth: GPU memory is taken as it is needed; otherwise nearly all of it at the start.
+    """
 
-    Args:
-        replicas: At least 1; 0 stands for every GPU, or one replica where there is none.
+    device: str = "auto"
+    replicas: int = 0
+    memory_growth: bool = True
+
+    def __post_init__(self) -> None:
+        if self.device not in DEVICES:
+            raise InputError(f"--device must be one of {', '.join(DEVICES)}; found {self.device!r}")
+        if self.replicas < 0:
+            raise InputError(f"--replicas must be 0 or more; found {self.replicas}")
+
+
+def count_replicas(config: DeviceConfig, cluster: Cluster | None = None) -> int:
+    """Returns the number of replicas over all workers, each of which is taken to have as many as this one.
 
     Raises:
-        InputError: More replicas than GPUs, or devices already fixed otherwise.
+        InputError: A GPU is asked for that TensorFlow does not find.
     """
-    gpus = tf.config.list_physical_devices("GPU")
-    if replicas < 0:
-        raise InputError(f"--replicas must be 0 or more; found {replicas}")
-    replicas = replicas or max(1, len(gpus))
-    if gpus:
-        if replicas > len(gpus):
-            raise InputError(f"--replicas must be at most the number of GPUs, {len(gpus)}; found {replicas}")
-        for gpu in gpus:
-            tf.config.experimental.set_memory_growth(gpu, True)
-        return tf.distribute.MirroredStrategy([f"/gpu:{index}" for index in range(replicas)])
-    if replicas == 1:
-        return tf.distribute.get_strategy()
-    cpu = tf.config.list_physical_devices("CPU")[0]
+    return _local_replicas(config) * (1 if cluster is None else cluster.workers)
+
+
+def make_strategy(config: DeviceConfig, cluster: Cluster | None = None) -> tf.distribute.Strategy:
+    """Returns the strategy of a run: one device, several of this machine, or those of every worker.
+
+    Call before TensorFlow has run anything: devices are fixed from then on. With a cluster, waits for its other
+    workers.
+
+    Raises:
+        InputError: A GPU is asked for that TensorFlow does not find, or devices were already fixed otherwise.
+    """
+    gpus, replicas = _gpus(config), _local_replicas(config)
     try:
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
+        if not gpus:
+            tf.config.set_visible_devices([], "GPU")
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, config.memory_growth)
+        if not gpus and replicas > 1:
+            cpu = tf.config.list_physical_devices("CPU")[0]
+            tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
     except RuntimeError:
         raise InputError(f"--replicas={replicas} must be asked for before TensorFlow starts its devices") from None
-    return tf.distribute.MirroredStrategy([f"/cpu:{index}" for index in range(replicas)])
+    kind = "GPU" if gpus else "CPU"
+    if cluster is not None:
+        return _MultiWorkerStrategy(cluster, kind, replicas)
+    if kind == "CPU" and replicas == 1:
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy([f"/{kind.lower()}:{index}" for index in range(replicas)])
 
 
-def describe_strategy(strategy: tf.distribute.Strategy) -> str:
-    """Returns one line: how many replicas on which kind of device."""
-    kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+def describe_strategy(strategy: tf.distribute.Strategy, cluster: Cluster | None = None) -> str:
+    """Returns one line: how many replicas on which devices of how many workers."""
     count = strategy.num_replicas_in_sync
-    return f"{count} replica{'s' if count > 1 else ''} on {kind}"
+    kind = "GPU" if tf.config.get_visible_devices("GPU") else "CPU"
+    local = count // (1 if cluster is None else cluster.workers)
+    text = f"{count} replica{'s' if count > 1 else ''} on {kind} ({_hardware(kind, local)})"
+    if cluster is None:
+        return text
+    role = "which writes the model directory" if cluster.is_chief else "which writes nothing"
+    return f"{text}, {local} on each of {cluster.workers} workers; this is {cluster.name}, {role}"
+
+
+def check_workers_agree(strategy: tf.distribute.Strategy, cluster: Cluster | None, run: Any) -> None:
+    """Checks that every worker was started for the same run; else they would wait for each other or average two runs.
+
+    Args:
+        strategy: What `make_strategy` returned.
+        cluster: Its cluster.
+        run: Whatever must be the same on every worker, as JSON can hold it.
+
+    Raises:
+        InputError: Another worker has something else; raised on every worker.
+    """
+    if cluster is None:
+        return
+    text = json.dumps([run, tf.__version__], sort_keys=True)
+    print_of_run = tf.constant(zlib.crc32(text.encode()) & 0x3FFFFFFF, tf.float64)
+    # All are the same exactly where the mean of the squares is the square of the mean, whatever the order of sums.
+    mean = strategy.reduce(tf.distribute.ReduceOp.SUM, print_of_run, axis=None) / cluster.workers
+    deviation = strategy.reduce(tf.distribute.ReduceOp.SUM, abs(print_of_run - mean), axis=None)
+    if float(deviation) != 0:
+        raise InputError(
+            "the workers of TF_CONFIG must be started with the same flags, records, --model_dir (which every worker "
+            "must be able to read) and TensorFlow; they differ"
+        )
+
+
+def _gpus(config: DeviceConfig) -> list[Any]:
+    gpus = [] if config.device == "cpu" else tf.config.list_physical_devices("GPU")
+    if config.device == "gpu" and not gpus:
+        raise InputError("--device=gpu needs a GPU that TensorFlow can use; it finds none (README, GPU)")
+    return gpus
+
+
+def _local_replicas(config: DeviceConfig) -> int:
+    gpus = _gpus(config)
+    if gpus and config.replicas > len(gpus):
+        raise InputError(f"--replicas must be at most the number of GPUs, {len(gpus)}; found {config.replicas}")
+    return config.replicas or max(1, len(gpus))
+
+
+def _hardware(kind: str, count: int) -> str:
+    """Names the GPUs in use with the memory that TensorFlow may take of each, or counts cores and logical devices."""
+    if kind == "CPU":
+        cores = len(os.sched_getaffinity(0))
+        return f"{cores} core{'s' if cores > 1 else ''}, {count} logical device{'s' if count > 1 else ''}"
+    growth = tf.compat.v1.ConfigProto(gpu_options=tf.compat.v1.GPUOptions(allow_growth=True))
+    found = [device for device in device_lib.list_local_devices(growth) if device.device_type == "GPU"][:count]
+    return ", ".join(_gpu_name(device.physical_device_desc, device.memory_limit) for device in found)
+
+
+def _gpu_name(description: str, memory_bytes: int) -> str:
+    """Shortens TensorFlow's description of a GPU: "device: 0, name: NVIDIA A100, pci bus id: ..., ..."."""
+    parts = dict(part.split(": ", 1) for part in description.split(", ") if ": " in part)
+    return f"{parts.get('name', 'GPU')} with {memory_bytes / 2**30:.1f} GiB"
+
+
+class _MultiWorkerExtended(collective_all_reduce_strategy.CollectiveAllReduceExtended):
+    """Takes as many devices of a worker as asked for.
+
+    TensorFlow's own takes every GPU, or a single CPU device however many logical ones there are; its collectives, over
+    gRPC, are the same for any number of devices.
+    """
+
+    def __init__(self, strategy: tf.distribute.Strategy, cluster: Cluster, kind: str, replicas: int) -> None:
+        self._kind, self._replicas = kind, replicas
+        resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec({name: list(tasks) for name, tasks in cluster.addresses.items()}),
+            task_type=cluster.task_type,
+            task_id=cluster.task_index,
+            rpc_layer="grpc",
+        )
+        options = tf.distribute.experimental.CommunicationOptions()
+        super().__init__(strategy, cluster_resolver=resolver, communication_options=options)
+
+    def _initialize_local_devices(self, resolver: Any, worker_device: str) -> tuple[tuple[str, ...], str]:
+        del resolver
+        return tuple(f"{worker_device}/device:{self._kind}:{n}" for n in range(self._replicas)), self._kind
+
+
+class _MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):
+    """`tf.distribute.MultiWorkerMirroredStrategy` with `replicas` replicas a worker, on GPUs or logical CPU devices."""
+
+    def __init__(self, cluster: Cluster, kind: str, replicas: int) -> None:
+        tf.distribute.Strategy.__init__(self, _MultiWorkerExtended(self, cluster, kind, replicas))

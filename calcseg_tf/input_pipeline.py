@@ -23,7 +23,8 @@ class InputConfig:
     Attributes:
         crop_size: Side of a crop in px.
         global_batch_size: Crops an iteration, over all replicas.
-        steps_per_epoch: Iterations an epoch.
+        steps_per_epoch: Updates of the weights an epoch.
+        accumulate_steps: Iterations an update: so many global batches are drawn for it.
         crops_per_image: Crops drawn each time a mammogram is decoded.
         calcification_share: Share of the crops that are drawn around a calcification where the mammogram has one; the
             others lie anywhere but on air. About one pixel in a thousand is positive, so that uniform crops mostly see
@@ -35,13 +36,15 @@ class InputConfig:
     crop_size: int = 256
     global_batch_size: int = 8
     steps_per_epoch: int = 100
+    accumulate_steps: int = 1
     crops_per_image: int = 32
     calcification_share: float = 0.5
     seed: int = 0
     augment: AugmentConfig = AugmentConfig()
 
     def __post_init__(self) -> None:
-        for name in ("crop_size", "global_batch_size", "steps_per_epoch", "crops_per_image"):
+        at_least_1 = ("crop_size", "global_batch_size", "steps_per_epoch", "accumulate_steps", "crops_per_image")
+        for name in at_least_1:
             if getattr(self, name) < 1:
                 raise InputError(f"--{name} must be at least 1; found {getattr(self, name)}")
         if not 0 <= self.calcification_share <= 1:
@@ -53,11 +56,13 @@ class InputConfig:
 def training_batches(manifest: Manifest, config: InputConfig, first_epoch: int = 0) -> tf.data.Dataset:
     """Returns an endless data set of global batches of the train split, from `first_epoch` on.
 
-    An epoch is `steps_per_epoch` batches and depends on the seed and its own number alone: a run resumed at an epoch's
+    An epoch is `steps_per_epoch` elements and depends on the seed and its own number alone: a run resumed at an epoch's
     start sees what it would have seen.
 
     Returns:
         Batches (image float32 [global_batch_size, crop_size, crop_size, 1] in [0, 1], mask uint8 of the same shape).
+        With `accumulate_steps` above 1, so many of them along a second axis: [global_batch_size, accumulate_steps,
+        crop_size, crop_size, 1].
     """
     shards = [shard for shard in manifest.shard_infos if shard.split == "train" and shard.examples]
     paths = [str(manifest.directory / shard.name) for shard in shards]
@@ -88,10 +93,21 @@ def training_batches(manifest: Manifest, config: InputConfig, first_epoch: int =
         ).unbatch()
         # Several mammograms in a batch: batch norm and the hard negatives should not see one alone.
         crops = crops.shuffle(4 * config.crops_per_image, seed=epoch_seed[0])
-        return crops.batch(config.global_batch_size, drop_remainder=True).take(config.steps_per_epoch)
+        batches = crops.batch(config.global_batch_size, drop_remainder=True)
+        if config.accumulate_steps > 1:
+            # Replicas share the first axis: each gets its part of every iteration.
+            batches = batches.batch(config.accumulate_steps, drop_remainder=True).map(_swap_first_axes)
+        return batches.take(config.steps_per_epoch)
 
     epochs = tf.data.Dataset.counter(start=first_epoch, step=1)
-    return epochs.flat_map(epoch_batches).prefetch(4)
+    # Every worker of a cluster draws all crops and keeps its part: sharded by file, each would draw others.
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return epochs.flat_map(epoch_batches).prefetch(4).with_options(options)
+
+
+def _swap_first_axes(*tensors: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    return tuple(tf.transpose(tensor, [1, 0, 2, 3, 4]) for tensor in tensors)
 
 
 def crops_of(image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, config: InputConfig) -> tuple[tf.Tensor, tf.Tensor]:

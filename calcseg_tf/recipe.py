@@ -1,16 +1,22 @@
 """The recipe of a training run: everything that decides the weights, with the records and the software."""
 
 import dataclasses
+import math
 from typing import Any
 
 import keras
 
+from calcseg_tf.devices import DeviceConfig
 from calcseg_tf.input_pipeline import InputConfig
 from calcseg_tf.losses import LossConfig
 from calcseg_tf.models import ModelConfig
+from calcseg_tf.precision import PRECISIONS
+from calcseg_tf.schedules import SCHEDULES, learning_rate_schedule
 from data_prep.errors import InputError
 
-__all__ = ["OptimizerConfig", "TrainingConfig"]
+__all__ = ["BATCH_NORMS", "OptimizerConfig", "TrainingConfig"]
+
+BATCH_NORMS = ("synchronized", "local")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,30 +27,46 @@ class OptimizerConfig:
         name: "sgd" or "adam".
         learning_rate: The rate, or where it starts.
         momentum: Of SGD; Adam keeps Keras' own.
-        schedule: "fixed" (the paper's) or "cosine", down to 0 over all epochs.
+        schedule: How the rate goes on; one of `calcseg_tf.schedules.SCHEDULES`.
+        warmup_steps: Updates over which the rate rises to what the schedule says; 0: none.
+        clip_norm: The global norm, over all weights and all replicas, to which a longer gradient is scaled; 0: none.
+        ema_momentum: Of the exponential moving average of the weights, which then is what is evaluated and written;
+            0: none. It begins at the initial weights, so a run should be many times 1 / (1 - ema_momentum) updates.
     """
 
     name: str = "sgd"
     learning_rate: float = 0.001
     momentum: float = 0.9
     schedule: str = "fixed"
+    warmup_steps: int = 0
+    clip_norm: float = 0.0
+    ema_momentum: float = 0.0
 
     def __post_init__(self) -> None:
         if self.name not in ("sgd", "adam"):
             raise InputError(f"--optimizer must be sgd or adam; found {self.name!r}")
         if not self.learning_rate > 0 or not 0 <= self.momentum < 1:
             raise InputError("--learning_rate must be positive and --momentum in [0, 1)")
-        if self.schedule not in ("fixed", "cosine"):
-            raise InputError(f"--learning_rate_schedule must be fixed or cosine; found {self.schedule!r}")
+        if self.schedule not in SCHEDULES:
+            raise InputError(f"--learning_rate_schedule must be one of {', '.join(SCHEDULES)}; found {self.schedule!r}")
+        if self.warmup_steps < 0:
+            raise InputError(f"--warmup_steps must be 0 or more; found {self.warmup_steps}")
+        if not 0 <= self.clip_norm < math.inf:
+            raise InputError(f"--clip_norm must be 0 (none) or more; found {self.clip_norm}")
+        if not 0 <= self.ema_momentum < 1:
+            raise InputError(f"--ema_momentum must be in [0, 1); found {self.ema_momentum}")
 
     def build(self, steps: int) -> keras.optimizers.Optimizer:
-        """Makes the Keras optimiser of a run of so many steps."""
-        rate = self.learning_rate
-        if self.schedule == "cosine":
-            rate = keras.optimizers.schedules.CosineDecay(self.learning_rate, steps)
+        """Makes the Keras optimiser of a run of so many updates."""
+        common = {
+            "learning_rate": learning_rate_schedule(self.schedule, self.learning_rate, steps, self.warmup_steps),
+            "global_clipnorm": self.clip_norm or None,
+            "use_ema": self.ema_momentum > 0,
+            "ema_momentum": self.ema_momentum,
+        }
         if self.name == "adam":
-            return keras.optimizers.Adam(rate)
-        return keras.optimizers.SGD(rate, momentum=self.momentum)
+            return keras.optimizers.Adam(**common)
+        return keras.optimizers.SGD(momentum=self.momentum, **common)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,13 +77,20 @@ class TrainingConfig:
     inputs: InputConfig = InputConfig()
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
+    devices: DeviceConfig = DeviceConfig()
+    batch_norm: str = "synchronized"
+    precision: str = "float32"
+    jit_compile: bool = False
     epochs: int = 500
-    replicas: int = 0
     deterministic: bool = False
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise InputError(f"--epochs must be at least 1; found {self.epochs}")
+        if self.batch_norm not in BATCH_NORMS:
+            raise InputError(f"--batch_norm must be one of {', '.join(BATCH_NORMS)}; found {self.batch_norm!r}")
+        if self.precision not in PRECISIONS:
+            raise InputError(f"--precision must be one of {', '.join(PRECISIONS)}; found {self.precision!r}")
 
     def as_dict(self) -> dict[str, Any]:
         """Returns what `config.json` keeps; the network stands beside it."""

@@ -1,6 +1,8 @@
 """The Keras model that trains a network with a loss over the global batch."""
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -31,6 +33,8 @@ class Segmenter(keras.Model):
         segmenter = cls(inputs=network.inputs, outputs=network.outputs, name=network.name)
         segmenter._loss_config = loss
         segmenter._means = _Means()
+        # Every replica returns the same means. Keras would sum them over workers.
+        segmenter.distribute_reduction_method = "first"
         return segmenter
 
     @property
@@ -39,13 +43,54 @@ class Segmenter(keras.Model):
         return self._means.all
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
-        """Takes one step on this replica's part of a global batch."""
+        """Makes one update of the weights from this replica's part of a global batch, or of several.
+
+        Several, [batch, accumulated, height, width, 1], are iterations of their own: batch norm and the hardest
+        negatives are taken over each. Their gradients are then pooled by pixel: the update follows the mean over all
+        pixels that entered any of them.
+        """
         image, mask = data
+        if image.shape.rank == 4:
+            loss, gradients = self._loss_and_gradients(image, mask)
+            results = self._update_means(loss)
+        else:
+            gradients, results = self._pooled_gradients(tf.unstack(image, axis=1), tf.unstack(mask, axis=1))
+        # The optimiser sums gradients over replicas, then clips; `local` is divided by the global denominator.
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        return results
+
+    def _loss_and_gradients(self, image: tf.Tensor, mask: tf.Tensor) -> tuple[PixelLoss, list[tf.Tensor]]:
         with tf.GradientTape() as tape:
             loss = self._pixel_loss(self(image, training=True), mask)
-        # The optimiser sums gradients over replicas; `local` is already divided by the global denominator.
-        self.optimizer.minimize(loss.local, self.trainable_variables, tape=tape)
-        return self._update_means(loss)
+        # The optimiser's own, because that of float16 scales the loss.
+        pairs = self.optimizer.compute_gradients(loss.local, self.trainable_variables, tape=tape)
+        return loss, [gradient for gradient, _ in pairs]
+
+    def _pooled_gradients(
+        self, images: list[tf.Tensor], masks: list[tf.Tensor]
+    ) -> tuple[list[tf.Tensor], dict[str, Any]]:
+        total, pixels = [tf.zeros_like(variable) for variable in self.trainable_variables], tf.constant(0.0)
+        results: dict[str, Any] = {}
+        for image, mask in zip(images, masks, strict=True):
+            # One after another: TensorFlow would hold the activations of all of them at once.
+            with tf.control_dependencies(total):
+                loss, gradients = self._loss_and_gradients(tf.identity(image), mask)
+            entered = loss.positives + loss.negatives
+            total = [one + entered * other for one, other in zip(total, gradients, strict=True)]
+            pixels += entered
+            results = self._update_means(loss)
+        return [tf.math.divide_no_nan(gradient, pixels) for gradient in total], results
+
+    @contextlib.contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Puts the moving average of the weights in their place meanwhile, where the optimiser keeps one."""
+        kept = [tf.identity(variable) for variable in self.trainable_variables]
+        self.optimizer.finalize_variable_values(self.trainable_variables)
+        try:
+            yield
+        finally:
+            for variable, value in zip(self.trainable_variables, kept, strict=True):
+                variable.assign(value)
 
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
         """Measures the same loss in inference mode."""

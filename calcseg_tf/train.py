@@ -1,5 +1,6 @@
 """Trains a network: python -m calcseg_tf.train --flagfile=configs/paper.cfg --records_dir=... --model_dir=..."""
 
+import os
 import pathlib
 
 from absl import flags
@@ -16,8 +17,9 @@ _RATIO = flags.DEFINE_integer("negatives_per_positive", 3, "Hard negatives to on
 _FLOOR = flags.DEFINE_integer("negatives_without_positives", 256, "Hard negatives of a batch without a positive.")
 _CROP_SIZE = flags.DEFINE_integer("crop_size", 256, "Side of a training crop in px.")
 _BATCH = flags.DEFINE_integer("global_batch_size", 8, "Crops an iteration, over all replicas.")
+_ACCUMULATE = flags.DEFINE_integer("accumulate_steps", 1, "Iterations whose gradients make one update of the weights.")
 _EPOCHS = flags.DEFINE_integer("epochs", 500, "Epochs.")
-_STEPS = flags.DEFINE_integer("steps_per_epoch", 100, "Iterations an epoch.")
+_STEPS = flags.DEFINE_integer("steps_per_epoch", 100, "Updates of the weights an epoch.")
 _CROPS = flags.DEFINE_integer("crops_per_image", 32, "Crops drawn each time a mammogram is decoded.")
 _SHARE = flags.DEFINE_float("calcification_share", 0.5, "Share of crops drawn around a calcification.")
 _ROTATION = flags.DEFINE_float("max_rotation_degrees", 35.0, "Crops turn within [-max, max].")
@@ -26,10 +28,22 @@ _CONTRAST = flags.DEFINE_float("max_contrast_factor", 1.0, "Crops change contras
 _EDGES = flags.DEFINE_float("edge_share", 0.0, "Share of crops that get an artificial edge, as films have; 0: none.")
 _OPTIMIZER = flags.DEFINE_string("optimizer", "sgd", "sgd (the paper's) or adam.")
 _LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.001, "Learning rate, or where it starts.")
-_SCHEDULE = flags.DEFINE_string("learning_rate_schedule", "fixed", "fixed (the paper's) or cosine, down to 0.")
+_SCHEDULE = flags.DEFINE_string(
+    "learning_rate_schedule", "fixed", "fixed (the paper's), cosine, step (a tenth at 1/2 and 3/4) or polynomial."
+)
+_WARMUP = flags.DEFINE_integer("warmup_steps", 0, "Updates over which the learning rate rises; 0: none.")
 _MOMENTUM = flags.DEFINE_float("momentum", 0.9, "Momentum of sgd.")
+_CLIP = flags.DEFINE_float("clip_norm", 0.0, "Largest global norm of a gradient; a longer one is scaled. 0: any.")
+_EMA = flags.DEFINE_float("ema_momentum", 0.0, "Momentum of averaged weights, which are then kept; 0: not averaged.")
+_BATCH_NORM = flags.DEFINE_string("batch_norm", "synchronized", "synchronized over all replicas, or local to each.")
+_PRECISION = flags.DEFINE_string("precision", "float32", "float32, mixed_bfloat16 or mixed_float16.")
+_JIT = flags.DEFINE_bool("jit_compile", False, "Compile the step with XLA; one replica only.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seeds weights, order, crops and augmentation.")
-_REPLICAS = flags.DEFINE_integer("replicas", 0, "Replicas: GPUs, or logical CPU devices. 0: every GPU, or one CPU.")
+_DEVICE = flags.DEFINE_string("device", "auto", "cpu, gpu, or auto: GPUs where there are any.")
+_REPLICAS = flags.DEFINE_integer(
+    "replicas", 0, "Replicas of each worker: GPUs, or logical CPU devices. 0: every GPU, or one CPU."
+)
+_GROWTH = flags.DEFINE_bool("memory_growth", True, "Take GPU memory as needed, not all at the start.")
 _DETERMINISTIC = flags.DEFINE_bool("deterministic", False, "Repeatable bit for bit; slower.")
 _FALSE_ALARMS = flags.DEFINE_float(
     "operating_false_alarms", 2.0, "The operating threshold allows this many false alarms a training mammogram."
@@ -42,6 +56,8 @@ _THRESHOLD_IMAGES = flags.DEFINE_integer(
 def main() -> None:
     """Trains, then chooses the operating threshold on the train split."""
     from calcseg_tf.augment import AugmentConfig
+    from calcseg_tf.cluster import read_cluster
+    from calcseg_tf.devices import DeviceConfig
     from calcseg_tf.input_pipeline import InputConfig
     from calcseg_tf.losses import LossConfig
     from calcseg_tf.models import model_config
@@ -55,19 +71,35 @@ def main() -> None:
             crop_size=_CROP_SIZE.value,
             global_batch_size=_BATCH.value,
             steps_per_epoch=_STEPS.value,
+            accumulate_steps=_ACCUMULATE.value,
             crops_per_image=_CROPS.value,
             calcification_share=_SHARE.value,
             seed=_SEED.value,
             augment=AugmentConfig(_ROTATION.value, _FLIP.value, _CONTRAST.value, _EDGES.value),
         ),
         loss=LossConfig(_LOSS.value, _RATIO.value, _FLOOR.value),
-        optimizer=OptimizerConfig(_OPTIMIZER.value, _LEARNING_RATE.value, _MOMENTUM.value, _SCHEDULE.value),
+        optimizer=OptimizerConfig(
+            name=_OPTIMIZER.value,
+            learning_rate=_LEARNING_RATE.value,
+            momentum=_MOMENTUM.value,
+            schedule=_SCHEDULE.value,
+            warmup_steps=_WARMUP.value,
+            clip_norm=_CLIP.value,
+            ema_momentum=_EMA.value,
+        ),
+        devices=DeviceConfig(_DEVICE.value, _REPLICAS.value, _GROWTH.value),
+        batch_norm=_BATCH_NORM.value,
+        precision=_PRECISION.value,
+        jit_compile=_JIT.value,
         epochs=_EPOCHS.value,
-        replicas=_REPLICAS.value,
         deterministic=_DETERMINISTIC.value,
     )
     records_dir, model_dir = pathlib.Path(_RECORDS_DIR.value), pathlib.Path(_MODEL_DIR.value)
-    train(config, records_dir, model_dir, print)
+    cluster = read_cluster(os.environ)
+    train(config, records_dir, model_dir, print, cluster)
+    if cluster is not None and not cluster.is_chief:
+        print(f"{cluster.name} is done; the chief writes {model_dir}")
+        return
     if _THRESHOLD_IMAGES.value > 0:
         info = choose_operating_threshold(model_dir, records_dir, _FALSE_ALARMS.value, _THRESHOLD_IMAGES.value)
         print(f"Operating threshold {info.operating_threshold:.4f}: {info.operating_threshold_rule}")

@@ -1,19 +1,24 @@
 """A training run: records in, a model directory out, resumed where it stopped."""
 
+import contextlib
 import dataclasses
 import pathlib
+import shutil
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from calcseg_tf.callbacks import EpochCheckpoint, History, StopOnNan
-from calcseg_tf.devices import describe_strategy, make_strategy
+from calcseg_tf.cluster import Cluster
+from calcseg_tf.devices import check_workers_agree, count_replicas, describe_strategy, make_strategy
 from calcseg_tf.input_pipeline import InputConfig, training_batches
 from calcseg_tf.model_directory import CONFIG_FILE, ModelInfo, read_info, save_weights, write_info
 from calcseg_tf.models import build_network, model_name
+from calcseg_tf.precision import layers_of, with_loss_scaling
 from calcseg_tf.recipe import TrainingConfig
 from calcseg_tf.segmenter import Segmenter
 from data_prep.errors import InputError
@@ -24,7 +29,11 @@ __all__ = ["train"]
 
 
 def train(
-    config: TrainingConfig, records_dir: pathlib.Path, model_dir: pathlib.Path, say: Callable[[str], None]
+    config: TrainingConfig,
+    records_dir: pathlib.Path,
+    model_dir: pathlib.Path,
+    say: Callable[[str], None],
+    cluster: Cluster | None = None,
 ) -> ModelInfo:
     """Trains a network, or goes on with a run that was stopped, and writes its weights.
 
@@ -33,6 +42,7 @@ def train(
         records_dir: What `data_prep.convert` wrote.
         model_dir: Receives config, checkpoints, history, TensorBoard logs and, at the end, the weights.
         say: Takes lines for the user.
+        cluster: The workers that train together, each of which calls this; only the chief writes `model_dir`.
 
     Returns:
         What `config.json` holds now.
@@ -45,16 +55,46 @@ def train(
     info, found = _new_info(config, manifest), _found_info(model_dir)
     if found is not None:
         _check_same_run(found, info, model_dir)
+    _check_replicas(config, cluster)
     # Never 0: with the global seed 0 TensorFlow's shuffle refuses a seed that is a tensor, as the input pipeline's is.
     keras.utils.set_random_seed(config.inputs.seed + 1)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    strategy = make_strategy(config.replicas)
-    if config.inputs.global_batch_size % strategy.num_replicas_in_sync:
-        raise InputError(
-            f"--global_batch_size must be a multiple of the replicas, {strategy.num_replicas_in_sync}; "
-            f"found {config.inputs.global_batch_size}"
-        )
+    with _own_copy(model_dir, cluster) as own_dir:
+        return _run(config, manifest, own_dir, info, found, say, cluster)
+
+
+@contextlib.contextmanager
+def _own_copy(model_dir: pathlib.Path, cluster: Cluster | None) -> Iterator[pathlib.Path]:
+    """Gives a worker that is not the chief a copy of what the run needs of `model_dir`, to go on from and to write to.
+
+    Every worker must do all that the chief does, saving included: to read the statistics of batch norm the workers
+    have to meet, and one that stays away stops the others. The chief waits for all of them before it writes anything.
+    """
+    if cluster is None or cluster.is_chief:
+        yield model_dir
+        return
+    with tempfile.TemporaryDirectory(prefix="calcseg-worker-") as folder:
+        own_dir = pathlib.Path(folder, model_dir.name)
+        if model_dir.is_dir():
+            shutil.copytree(model_dir, own_dir, ignore=shutil.ignore_patterns("tensorboard"))
+        yield own_dir
+
+
+def _run(
+    config: TrainingConfig,
+    manifest: Manifest,
+    model_dir: pathlib.Path,
+    info: ModelInfo,
+    found: ModelInfo | None,
+    say: Callable[[str], None],
+    cluster: Cluster | None,
+) -> ModelInfo:
+    if cluster is not None:
+        say(f"This is {cluster.name} of {cluster.workers} workers; waiting for the others")
+    strategy = make_strategy(config.devices, cluster)
+    checkpoints = sorted(path.name for path in (model_dir / "checkpoints").glob("*"))
+    check_workers_agree(strategy, cluster, [info.training, info.data, checkpoints])
     checkpoint = EpochCheckpoint(model_dir / "checkpoints")
     history = History(model_dir / "history.json", config.inputs.steps_per_epoch * _pixels_per_step(config.inputs))
     with strategy.scope():
@@ -70,7 +110,7 @@ def train(
             operating_threshold_rule=found.operating_threshold_rule,
         )
     write_info(model_dir, info)
-    say(f"Training {segmenter.name} ({segmenter.count_params():,} weights) with {describe_strategy(strategy)}")
+    say(f"Training {segmenter.name} ({segmenter.count_params():,} weights) with {describe_strategy(strategy, cluster)}")
     if first_epoch:
         say(f"Going on after epoch {first_epoch} of {config.epochs}")
     if first_epoch < config.epochs:
@@ -79,7 +119,8 @@ def train(
         callbacks = [StopOnNan(model_dir), history, board, checkpoint]
         _fit(segmenter, config, manifest, first_epoch, callbacks)
     # The plain network: a Segmenter's file would also hold the state of its metrics.
-    save_weights(model_dir, keras.Model(segmenter.inputs, segmenter.outputs))
+    with segmenter.averaged_weights():
+        save_weights(model_dir, keras.Model(segmenter.inputs, segmenter.outputs))
     return info
 
 
@@ -107,15 +148,25 @@ def _fit(
 
 
 def _build(config: TrainingConfig, manifest: Manifest) -> Segmenter:
-    network = build_network(config.model, synchronized_batch_norm=True)
+    with layers_of(config.precision):
+        network = build_network(config.model, synchronized_batch_norm=config.batch_norm == "synchronized")
     network.get_layer("normalization").set_statistics(manifest.intensity_mean, manifest.intensity_standard_deviation)
     segmenter = Segmenter.of(network, config.loss)
-    segmenter.compile(optimizer=config.optimizer.build(config.epochs * config.inputs.steps_per_epoch))
+    optimizer = config.optimizer.build(config.epochs * config.inputs.steps_per_epoch)
+    segmenter.compile(optimizer=with_loss_scaling(optimizer, config.precision), jit_compile=config.jit_compile)
     return segmenter
 
 
 def _pixels_per_step(inputs: InputConfig) -> int:
-    return inputs.global_batch_size * inputs.crop_size**2
+    return inputs.global_batch_size * inputs.accumulate_steps * inputs.crop_size**2
+
+
+def _check_replicas(config: TrainingConfig, cluster: Cluster | None) -> None:
+    replicas, batch = count_replicas(config.devices, cluster), config.inputs.global_batch_size
+    if batch % replicas:
+        raise InputError(f"--global_batch_size must be a multiple of the replicas, {replicas}; found {batch}")
+    if config.jit_compile and replicas > 1:
+        raise InputError(f"--jit_compile takes one replica; found {replicas}")
 
 
 def _check_train_split(manifest: Manifest, records_dir: pathlib.Path) -> None:
@@ -172,8 +223,8 @@ def _check_same_run(found: ModelInfo, asked: ModelInfo, model_dir: pathlib.Path)
 
 
 def _check_same(what: str, found: Mapping[str, Any], asked: Mapping[str, Any], model_dir: pathlib.Path) -> None:
-    free_to_change = {"epochs", "replicas", "deterministic"}
-    if asked.get("optimizer", {}).get("schedule") == "cosine":
+    free_to_change = {"epochs", "device", "replicas", "memory_growth", "deterministic"}
+    if asked.get("optimizer", {}).get("schedule", "fixed") != "fixed":
         free_to_change.remove("epochs")  # the schedule ends with them
     for name in sorted(set(found) | set(asked)):
         old, new = found.get(name), asked.get(name)

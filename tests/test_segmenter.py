@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from calcseg_tf.devices import make_strategy
+from calcseg_tf.devices import DeviceConfig, make_strategy
 from calcseg_tf.losses import LossConfig
 from calcseg_tf.models import build_network, model_config
 from calcseg_tf.segmenter import Segmenter
@@ -36,7 +36,7 @@ def weights_after_training(strategy):
 
 
 def weights_with_replicas(replicas):
-    return weights_after_training(make_strategy(replicas))
+    return weights_after_training(make_strategy(DeviceConfig(replicas=replicas)))
 
 
 @pytest.fixture(scope="module")

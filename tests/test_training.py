@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from calcseg_tf.devices import make_strategy
+from calcseg_tf.devices import DeviceConfig
 from calcseg_tf.models import model_config
 from calcseg_tf.recipe import OptimizerConfig, TrainingConfig
 from data_prep.errors import InputError
@@ -145,9 +145,9 @@ def test_a_finished_run_repeated_changes_nothing(finished, records_dir, tmp_path
         (lambda: OptimizerConfig(learning_rate=0.0), "--learning_rate must be positive"),
         (lambda: OptimizerConfig(learning_rate=float("nan")), "--learning_rate must be positive"),
         (lambda: OptimizerConfig(momentum=1.0), "--momentum in"),
-        (lambda: OptimizerConfig(schedule="linear"), "--learning_rate_schedule must be fixed or cosine"),
+        (lambda: OptimizerConfig(schedule="linear"), "--learning_rate_schedule must be one of fixed, cosine"),
         (lambda: TrainingConfig(model_config("fcn"), epochs=0), "--epochs must be at least 1; found 0"),
-        (lambda: make_strategy(-1), "--replicas must be 0 or more; found -1"),
+        (lambda: DeviceConfig(replicas=-1), "--replicas must be 0 or more; found -1"),
     ],
 )
 def test_a_wrong_recipe_says_what_is_wrong(build, message):

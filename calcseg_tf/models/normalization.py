@@ -1,5 +1,7 @@
 """Intensity normalisation as the network's first layer, so that callers never normalise."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -10,8 +12,12 @@ __all__ = ["IntensityNormalization"]
 class IntensityNormalization(keras.layers.Layer):
     """Computes (intensity - mean) / standard deviation, both kept as non-trainable weights.
 
-    Weights rather than constructor arguments, so that they travel with the weights file and cannot be forgotten.
+    Weights rather than constructor arguments, so that they travel with the weights file and cannot be forgotten. Always
+    float32: in 16 bits the contrast of a calcification would be rounded away before the mean is taken off.
     """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
 
     def build(self, input_shape: tf.TensorShape) -> None:
         """Creates the two scalars, 0 and 1 until `set_statistics`."""
