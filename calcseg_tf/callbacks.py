@@ -83,10 +83,11 @@ class History(keras.callbacks.Callback):
         self._start = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Adds an entry; `pixels_per_second` also reaches the log and TensorBoard."""
+        """Adds an entry; `pixels_per_second` and `learning_rate` also reach the log and TensorBoard."""
         logs = {} if logs is None else logs
         seconds = time.monotonic() - self._start
         logs["pixels_per_second"] = self._pixels_per_epoch / seconds
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate.numpy())
         self._entries.append({"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}})
         write_json(self._path, self._entries)
 
@@ -112,7 +113,7 @@ class StopOnNan(keras.callbacks.Callback):
 
     def _stop(self, what: str) -> None:
         raise InputError(
-            f"{what} at step {int(self.model.optimizer.iterations)}; train again with a lower --learning_rate in "
-            "another --model_dir. The last good epoch, if there is one, is in checkpoints/",
+            f"{what} at step {int(self.model.optimizer.iterations.numpy())}; train again with a lower --learning_rate "
+            "in another --model_dir. The last good epoch, if there is one, is in checkpoints/",
             self._model_dir,
         )

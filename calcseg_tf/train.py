@@ -51,6 +51,8 @@ _FALSE_ALARMS = flags.DEFINE_float(
 _THRESHOLD_IMAGES = flags.DEFINE_integer(
     "operating_images", 8, "Training mammograms used to choose the operating threshold; 0 keeps 0.5."
 )
+_IMAGES_EVERY = flags.DEFINE_integer("images_every_epochs", 5, "Epochs between pictures in TensorBoard; 0: none.")
+_PROFILE = flags.DEFINE_list("profile_steps", [], "FIRST,LAST iteration of this start to profile for TensorBoard.")
 
 
 def main() -> None:
@@ -63,6 +65,7 @@ def main() -> None:
     from calcseg_tf.models import model_config
     from calcseg_tf.recipe import OptimizerConfig, TrainingConfig
     from calcseg_tf.scoring import choose_operating_threshold
+    from calcseg_tf.tensorboard_log import LogConfig
     from calcseg_tf.training import train
 
     config = TrainingConfig(
@@ -96,7 +99,8 @@ def main() -> None:
     )
     records_dir, model_dir = pathlib.Path(_RECORDS_DIR.value), pathlib.Path(_MODEL_DIR.value)
     cluster = read_cluster(os.environ)
-    train(config, records_dir, model_dir, print, cluster)
+    log = LogConfig(_IMAGES_EVERY.value, tuple(_integers(_PROFILE)))
+    train(config, records_dir, model_dir, print, log, cluster)
     if cluster is not None and not cluster.is_chief:
         print(f"{cluster.name} is done; the chief writes {model_dir}")
         return

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import pathlib
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -15,12 +14,15 @@ import tensorflow as tf
 from calcseg_tf.callbacks import EpochCheckpoint, History, StopOnNan
 from calcseg_tf.cluster import Cluster
 from calcseg_tf.devices import check_workers_agree, count_replicas, describe_strategy, make_strategy
+from calcseg_tf.example_crops import training_crops
 from calcseg_tf.input_pipeline import InputConfig, training_batches
 from calcseg_tf.model_directory import CONFIG_FILE, ModelInfo, read_info, save_weights, write_info
 from calcseg_tf.models import build_network, model_name
 from calcseg_tf.precision import layers_of, with_loss_scaling
+from calcseg_tf.progress import EpochLog, ProgressBar
 from calcseg_tf.recipe import TrainingConfig
 from calcseg_tf.segmenter import Segmenter
+from calcseg_tf.tensorboard_log import LogConfig, TensorBoardLog
 from data_prep.errors import InputError
 from data_prep.manifest import Manifest, read_manifest
 from data_prep.tfrecord import count_records
@@ -33,6 +35,7 @@ def train(
     records_dir: pathlib.Path,
     model_dir: pathlib.Path,
     say: Callable[[str], None],
+    log: LogConfig = LogConfig(),
     cluster: Cluster | None = None,
 ) -> ModelInfo:
     """Trains a network, or goes on with a run that was stopped, and writes its weights.
@@ -40,8 +43,9 @@ def train(
     Args:
         config: The recipe.
         records_dir: What `data_prep.convert` wrote.
-        model_dir: Receives config, checkpoints, history, TensorBoard logs and, at the end, the weights.
+        model_dir: Receives config, checkpoints, history, logs and, at the end, the weights.
         say: Takes lines for the user.
+        log: What TensorBoard shows beside the rates.
         cluster: The workers that train together, each of which calls this; only the chief writes `model_dir`.
 
     Returns:
@@ -61,7 +65,7 @@ def train(
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     with _own_copy(model_dir, cluster) as own_dir:
-        return _run(config, manifest, own_dir, info, found, say, cluster)
+        return _run(config, manifest, own_dir, info, found, say, log, cluster)
 
 
 @contextlib.contextmanager
@@ -88,6 +92,7 @@ def _run(
     info: ModelInfo,
     found: ModelInfo | None,
     say: Callable[[str], None],
+    log: LogConfig,
     cluster: Cluster | None,
 ) -> ModelInfo:
     if cluster is not None:
@@ -114,10 +119,19 @@ def _run(
     if first_epoch:
         say(f"Going on after epoch {first_epoch} of {config.epochs}")
     if first_epoch < config.epochs:
-        # Order matters: nothing is kept of a run gone wrong, and TensorBoard sees the rates that History adds.
-        board = keras.callbacks.TensorBoard(str(model_dir / "tensorboard"), write_graph=False)
-        callbacks = [StopOnNan(model_dir), history, board, checkpoint]
-        _fit(segmenter, config, manifest, first_epoch, callbacks)
+        bar = ProgressBar(
+            _pixels_per_step(config.inputs), config.inputs.steps_per_epoch, int(segmenter.optimizer.iterations.numpy())
+        )
+        lines = EpochLog(model_dir / "training.log", say)
+        lines.resume(first_epoch)
+        recipe = {"model.name": model_name(config.model), **dataclasses.asdict(config)}
+        crops = training_crops(manifest) if log.images_every_epochs else ()
+        board = TensorBoardLog(model_dir / "tensorboard", recipe, crops, log)
+        # Order matters: nothing is kept of a run gone wrong, and the logs see the rates that History adds.
+        with contextlib.closing(bar):
+            _fit(
+                segmenter, config, manifest, first_epoch, [StopOnNan(model_dir), history, bar, lines, board, checkpoint]
+            )
     # The plain network: a Segmenter's file would also hold the state of its metrics.
     with segmenter.averaged_weights():
         save_weights(model_dir, keras.Model(segmenter.inputs, segmenter.outputs))
@@ -137,7 +151,7 @@ def _fit(
             initial_epoch=first_epoch,
             epochs=config.epochs,
             steps_per_epoch=config.inputs.steps_per_epoch,
-            verbose=1 if sys.stdout.isatty() else 2,
+            verbose=0,
             callbacks=callbacks,
         )
     except tf.errors.DataLossError:

@@ -89,11 +89,11 @@ def finished(records_dir, tmp_path_factory):
 def test_a_run_leaves_what_it_promises(finished):
     model_dir = finished / "whole"
     names = {path.name for path in model_dir.iterdir()}
-    assert names == {"config.json", "model.weights.h5", "history.json", "checkpoints", "tensorboard"}
+    assert names == {"config.json", "model.weights.h5", "history.json", "checkpoints", "tensorboard", "training.log"}
     assert [entry["epoch"] for entry in history_of(model_dir)] == [1, 2]
     for entry in history_of(model_dir):
         assert set(entry) == {
-            "epoch", "loss", "positives", "negatives", "negative_threshold", "pixels_per_second",
+            "epoch", "loss", "positives", "negatives", "negative_threshold", "pixels_per_second", "learning_rate",
         }  # fmt: skip
         assert entry["negatives"] == pytest.approx(3 * entry["positives"])
     assert any("tfevents" in path.name for path in (model_dir / "tensorboard").rglob("*"))
@@ -171,7 +171,10 @@ def refused(records_dir, folder, finished):
         (arguments_of(records_dir, stopped, widths="8"), "widths=(8,)"),
         (arguments_of(records_dir, finished / "whole", epochs=1), "already holds 2 epochs; --epochs is 1"),
         (arguments_of(records_dir, folder / "other"), "it holds other files"),
-        (arguments_of(folder / "flipped", folder / "model-flipped"), "a record is damaged; data_prep.verify"),
+        (
+            arguments_of(folder / "flipped", folder / "model-flipped", images_every_epochs=0),
+            "a record is damaged; data_prep.verify",
+        ),
         (arguments_of(folder / "short", model_dir), "bytes; found"),
         (arguments_of(folder / "claims", model_dir), "not a whole TFRecord file (its end is missing)"),
         (arguments_of(folder / "gone", model_dir), "a shard of the manifest is missing"),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from calcseg_tf.clinical.statistics import ImageStatistics
+from calcseg_tf.heat_map import heat_colours
 from calcseg_tf.probability_map import FULL_SCALE, threshold_code
 from data_prep.command import DISCLAIMER
 from data_prep.mammogram import SpacingSource
@@ -20,11 +21,6 @@ _GAP_IN = 0.14
 _ZOOM = 9.0  # as in the paper's Fig. 4
 _ZOOMS = 3
 _MIN_CROP_PX = 12
-
-# Blue to red as in the paper, but bright at both ends: the dark blue and dark red of the usual maps drown in tissue.
-_COLOURS = ("#2b4bff", "#00b7ff", "#3dffb0", "#ffe100", "#ff7a00", "#ff1a1a")
-_TRANSPARENT_BELOW = 0.1
-_ALPHA = (0.5, 0.9)  # from there to probability 1
 
 # More finds than these are ranked by probability before the densest windows are sought: windows are compared by pairs.
 _MAX_RANKED = 1500
@@ -137,14 +133,11 @@ class _Picture:
     """Places the parts on a figure; all positions in inches from the lower left corner."""
 
     def __init__(self, figure: Any, size: tuple[float, float], layout: _Layout, statistics: ImageStatistics) -> None:
-        from matplotlib.colors import LinearSegmentedColormap
-
         self._figure = figure
         self._size = size
         self._layout = layout
         self._statistics = statistics
         self._spacing = statistics.pixel_spacing_mm
-        self._colours = LinearSegmentedColormap.from_list("probability", _COLOURS)
         self._bottom = 0.45
         self._right_column = 0.25 + layout.panel[1] + 0.3
 
@@ -184,7 +177,7 @@ class _Picture:
         extent = (-0.5, intensity.shape[1] - 0.5, intensity.shape[0] - 0.5, -0.5)
         low, high = np.percentile(grey, (1.0, 99.8))
         _show(axes, grey, (low, high), extent, self._aspect())
-        axes.imshow(self._heat(probability), extent=extent, aspect=self._aspect(), interpolation="nearest")
+        axes.imshow(heat_colours(probability), extent=extent, aspect=self._aspect(), interpolation="nearest")
         for number, box in enumerate(boxes):
             self._mark(axes, number, box)
         self._scale_bar(axes, intensity.shape[1], 0.25)
@@ -214,7 +207,7 @@ class _Picture:
             axes = self._axes(self._right_column + column * (cell + _GAP_IN), bottom, cell, cell)
             _show(axes, crop, window, extent, self._aspect())
             if with_heat:
-                axes.imshow(self._heat(probability), extent=extent, aspect=self._aspect(), interpolation="nearest")
+                axes.imshow(heat_colours(probability), extent=extent, aspect=self._aspect(), interpolation="nearest")
                 self._outline(axes, probability, extent)
             else:
                 axes.text(
@@ -240,14 +233,6 @@ class _Picture:
             for row, column in np.argwhere(found[1:-1, 1:] != found[1:-1, :-1])
         ]
         axes.add_collection(LineCollection(segments, colors="white", linewidths=0.7), autolim=False)
-
-    def _heat(self, codes: np.ndarray) -> np.ndarray:
-        """Returns RGBA, transparent below a probability, uint8 [height, width, 4]."""
-        steps = np.arange(256) / 255.0
-        table = np.asarray(self._colours(steps))
-        ramp = (steps - _TRANSPARENT_BELOW) / (1.0 - _TRANSPARENT_BELOW)
-        table[:, 3] = np.where(ramp < 0, 0.0, _ALPHA[0] + ramp * (_ALPHA[1] - _ALPHA[0]))
-        return np.asarray((table * 255).astype(np.uint8)[codes >> 8])
 
     def _scale_bar(self, axes: Any, width_px: int, share: float) -> None:
         if self._spacing is None:
@@ -283,7 +268,7 @@ class _Picture:
         bottom = self._bottom + (self._layout.content - height) / 2
         axes = self._axes(left, bottom, 0.18, height)
         axes.set_facecolor("0.35")
-        heat = self._heat((np.linspace(0, 1, 512) * FULL_SCALE).astype(np.uint16)[:, None])
+        heat = heat_colours((np.linspace(0, 1, 512) * FULL_SCALE).astype(np.uint16)[:, None])
         axes.imshow(heat, extent=(0, 1, 0, 1), origin="lower", aspect="auto")
         axes.yaxis.tick_right()
         axes.yaxis.set_label_position("right")

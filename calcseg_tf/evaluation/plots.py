@@ -1,8 +1,6 @@
 """The paper's Fig. 6 of an evaluation: FROC, ROC and precision-recall, in one style, as PNG and PDF."""
 
-import contextlib
 import pathlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,9 @@ from calcseg_tf.evaluation.evaluation import EvaluationResult
 from calcseg_tf.evaluation.pixel_curves import Curve, precision_recall_curve, roc_curve, thin
 from data_prep.command import DISCLAIMER
 
-__all__ = ["DRAWN_POINTS", "log_floor", "plot_all"]
+__all__ = ["CURVES", "DRAWN_POINTS", "curve_image", "log_floor", "plot_all"]
+
+CURVES = ("froc", "roc", "precision_recall")
 
 # A drawn curve cannot show more; the CSV files are thinned alike.
 DRAWN_POINTS = 2000
@@ -41,12 +41,36 @@ def plot_all(result: EvaluationResult, threshold: float, output_dir: pathlib.Pat
     Returns:
         The files: froc, roc and precision_recall, each as .png and .pdf.
     """
+    import matplotlib
+
     paths = []
-    for stem, draw in (("froc", _froc), ("roc", _roc), ("precision_recall", _precision_recall)):
-        with _figure(result, output_dir / stem) as axes:
-            draw(axes, result, threshold)
-        paths += [output_dir / f"{stem}.png", output_dir / f"{stem}.pdf"]
+    with matplotlib.rc_context(_STYLE):
+        for name in CURVES:
+            figure = _figure(name, result, threshold)
+            paths += [output_dir / f"{name}.png", output_dir / f"{name}.pdf"]
+            figure.savefig(paths[-2], dpi=200)
+            # A date in the file would make equal results differ.
+            figure.savefig(paths[-1], metadata={"CreationDate": None})
     return paths
+
+
+def curve_image(name: str, result: EvaluationResult, threshold: float) -> np.ndarray:
+    """Draws one figure for a screen.
+
+    Args:
+        name: One of CURVES.
+        result: What was evaluated.
+        threshold: Marked on the curve.
+
+    Returns:
+        RGB, uint8 [height, width, 3].
+    """
+    import matplotlib
+
+    with matplotlib.rc_context(_STYLE):
+        figure = _figure(name, result, threshold)
+        figure.canvas.draw()
+        return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
 
 
 def log_floor(x: np.ndarray) -> float:
@@ -55,23 +79,19 @@ def log_floor(x: np.ndarray) -> float:
     return float(positive.min()) / 2 if len(positive) else 1.0
 
 
-@contextlib.contextmanager
-def _figure(result: EvaluationResult, stem: pathlib.Path) -> Iterator[Any]:
-    """Gives the axes of one figure and saves it twice, without a display and without matplotlib's global state."""
-    import matplotlib
+def _figure(name: str, result: EvaluationResult, threshold: float) -> Any:
+    """Returns one figure, drawn without a display and without matplotlib's global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(5.6, 4.6), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        yield axes
-        axes.set_title(f"{axes.get_title()}\n{_count(result)}")
-        figure.supxlabel(DISCLAIMER, fontsize=7, color="0.4")
-        figure.savefig(stem.with_suffix(".png"), dpi=200)
-        # A date in the file would make equal results differ.
-        figure.savefig(stem.with_suffix(".pdf"), metadata={"CreationDate": None})
+    figure = Figure(figsize=(5.6, 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    draw = {"froc": _froc, "roc": _roc, "precision_recall": _precision_recall}[name]
+    draw(axes, result, threshold)
+    axes.set_title(f"{axes.get_title()}\n{_count(result)}")
+    figure.supxlabel(DISCLAIMER, fontsize=7, color="0.4")
+    return figure
 
 
 def _count(result: EvaluationResult) -> str:

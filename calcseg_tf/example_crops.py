@@ -1,0 +1,143 @@
+"""The fixed crops on which a person watches a network learn: the same pixels every few epochs."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from calcseg_tf.heat_map import heat_colours
+from calcseg_tf.probability_map import to_codes
+from data_prep.manifest import Manifest
+from data_prep.schema import CALCIFICATION, IGNORE, Record, from_example
+from data_prep.tfrecord import read_tfrecord
+
+__all__ = ["ExampleCrop", "choose_crops", "draw_crop", "training_crops"]
+
+CROP_SIZE_PX = 192
+_MOST_CROPS = 4
+_MOST_READ = 32  # mammograms looked at: decoding one takes a quarter of a second
+_MOST_COMPARED = 500  # calcified pixels, by pairs
+_ZOOM = 2
+_DPI = 100
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ExampleCrop:
+    """A square cut from a mammogram at full resolution.
+
+    Attributes:
+        title: Which mammogram, and where in it.
+        intensity: float32 [size, size] in [0, 1]; 0 outside the mammogram.
+        mask: uint8 [size, size]; IGNORE outside the mammogram.
+    """
+
+    title: str
+    intensity: np.ndarray
+    mask: np.ndarray
+
+
+def training_crops(manifest: Manifest) -> tuple[ExampleCrop, ...]:
+    """Cuts crops from the first training mammograms that have calcifications.
+
+    Raises:
+        InputError: A shard is missing or damaged.
+    """
+    serialized = (record for shard in manifest.shards("train") for record in read_tfrecord(shard))
+    records = (from_example(record) for _, record in zip(range(_MOST_READ), serialized, strict=False))
+    return choose_crops(records, "training mammogram")
+
+
+def choose_crops(records: Iterable[Record], kind: str) -> tuple[ExampleCrop, ...]:
+    """Cuts one crop from each of the first four mammograms with calcifications, of different patients if there are.
+
+    Args:
+        records: Mammograms; no more are read than needed.
+        kind: What they are, such as "validation mammogram"; begins the titles.
+    """
+    first: list[ExampleCrop] = []
+    of_others: list[ExampleCrop] = []
+    patients: set[str] = set()
+    for record in records:
+        if not (record.mask == CALCIFICATION).any():
+            continue
+        crop = _cut(record, kind)
+        if record.patient_id not in patients:
+            patients.add(record.patient_id)
+            first.append(crop)
+        elif len(of_others) < _MOST_CROPS:
+            of_others.append(crop)
+        if len(first) == _MOST_CROPS:
+            break
+    return tuple((first + of_others)[:_MOST_CROPS])
+
+
+def _cut(record: Record, kind: str) -> ExampleCrop:
+    """Cuts the square around the calcified pixel that has the most others about it."""
+    points = np.argwhere(record.mask == CALCIFICATION)
+    points = points[:: -(-len(points) // _MOST_COMPARED)]
+    near = (np.abs(points[:, None] - points[None]) < CROP_SIZE_PX // 2).all(axis=2).sum(axis=1)
+    room = np.maximum(np.array(record.mask.shape) - CROP_SIZE_PX, 0)
+    top, left = np.clip(points[near.argmax()] - CROP_SIZE_PX // 2, 0, room)
+    window = np.s_[top : top + CROP_SIZE_PX, left : left + CROP_SIZE_PX]
+    mask = record.mask[window]
+    outside = [(0, CROP_SIZE_PX - length) for length in mask.shape]
+    return ExampleCrop(
+        title=f"{kind} {record.image_id}, {CROP_SIZE_PX} px from row {top}, column {left}",
+        intensity=np.pad(record.intensity()[window], outside),
+        mask=np.pad(mask, outside, constant_values=IGNORE),
+    )
+
+
+def draw_crop(crop: ExampleCrop, probability: np.ndarray, caption: str) -> np.ndarray:
+    """Draws input, annotation and heat map side by side.
+
+    Args:
+        crop: What was predicted.
+        probability: float [size, size] in [0, 1].
+        caption: Ends the title, such as "epoch 5".
+
+    Returns:
+        RGB, uint8 [height, width, 3].
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    side, gap, top = CROP_SIZE_PX * _ZOOM, 12, 60  # in px
+    width, height = 3 * side + 4 * gap, side + top + gap
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
+    canvas = FigureCanvasAgg(figure)
+    figure.text(gap / width, 1 - 16 / height, f"{_shorten(crop.title)}: {caption}", fontsize=11, va="center")
+    grey = _window(crop)
+    panels: Sequence[tuple[str, Sequence[np.ndarray]]] = (
+        ("input", [grey]),
+        ("annotation (grey: ignored)", [_annotation(crop.mask)]),
+        ("probability, blue 0.1 to red 1", [grey, heat_colours(to_codes(probability))]),
+    )
+    for number, (name, layers) in enumerate(panels):
+        left = gap + number * (side + gap)
+        axes = figure.add_axes((left / width, gap / height, side / width, side / height))
+        axes.set_axis_off()
+        axes.set_title(name, fontsize=11, loc="left", pad=3)
+        for layer in layers:
+            axes.imshow(layer, interpolation="nearest")
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _window(crop: ExampleCrop) -> np.ndarray:
+    """Returns grey levels that show the crop's own contrast, uint8 [size, size, 3]."""
+    low, high = np.percentile(crop.intensity, (0.5, 99.9))
+    scaled = np.clip((crop.intensity - low) / (high - low if high > low else 1.0), 0.0, 1.0)
+    return np.repeat((scaled * 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def _annotation(mask: np.ndarray) -> np.ndarray:
+    """Returns white for calcifications, grey for what is ignored, uint8 [size, size, 3]."""
+    grey = np.zeros(mask.shape, np.uint8)
+    grey[mask == IGNORE] = 110
+    grey[mask == CALCIFICATION] = 255
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _shorten(title: str) -> str:
+    return title if len(title) <= 110 else f"{title[:107]}..."

@@ -1,0 +1,127 @@
+"""What a person sees while a network trains: a bar in a terminal, and one line an epoch there and in training.log."""
+
+import datetime
+import pathlib
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import tqdm
+
+from data_prep.atomic import write_text
+
+__all__ = ["EpochLog", "ProgressBar", "epoch_line"]
+
+_LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ epoch=(\d+) .*\n")
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {megapixels}, {elapsed} gone, {remaining} left{postfix}"
+
+
+class EpochLog(keras.callbacks.Callback):
+    """Says one line an epoch and appends it to a file, under the time in UTC.
+
+    Stands after what adds to the epoch's logs and before what writes the checkpoint: a killed run's file may have an
+    epoch too many, which is dropped when the run goes on, but never one too few.
+
+    Args:
+        path: The file.
+        say: Takes the line.
+    """
+
+    def __init__(self, path: pathlib.Path, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self._path = path
+        self._say = say
+
+    def resume(self, epoch: int) -> None:
+        """Drops the lines of all but the first `epoch` epochs, and a line that a kill cut short."""
+        if not self._path.is_file():
+            return
+        lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+        kept = [line for line in lines if (match := _LINE.fullmatch(line)) and int(match[1]) <= epoch]
+        if kept != lines:
+            write_text(self._path, "".join(kept))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes the line of a finished epoch."""
+        line = epoch_line(epoch + 1, logs or {})
+        now = datetime.datetime.now(datetime.UTC)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(f"{now:%Y-%m-%dT%H:%M:%SZ} {line}\n")
+        with tqdm.tqdm.external_write_mode():  # a bar makes room
+            self._say(line)
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """Shows how far a run is, its rate and the time left; nothing where standard output is no terminal.
+
+    By tqdm itself: TFA's TQDMProgressBar is a wrapper of it that counts iterations an epoch, and knows neither pixels
+    nor a run of many epochs.
+
+    Args:
+        pixels_per_step: Of a global batch.
+        steps_per_epoch: Iterations an epoch.
+        first_step: Iterations done before this start.
+    """
+
+    def __init__(self, pixels_per_step: int, steps_per_epoch: int, first_step: int = 0) -> None:
+        super().__init__()
+        self._pixels_per_step = pixels_per_step
+        self._steps_per_epoch = steps_per_epoch
+        self._first_step = first_step
+        self._bar = _MegapixelBar(pixels_per_step, disable=True)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Opens the bar."""
+        self._bar = _MegapixelBar(
+            self._pixels_per_step,
+            total=self.params["epochs"] * self._steps_per_epoch,
+            initial=self._first_step,
+            bar_format=_BAR,
+            file=sys.stdout,
+            disable=not sys.stdout.isatty(),
+            dynamic_ncols=True,
+            leave=False,
+        )
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Names the epoch."""
+        self._bar.set_description(f"epoch {epoch + 1}/{self.params['epochs']}", refresh=False)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Moves the bar by an iteration."""
+        self._bar.set_postfix({"loss": f"{(logs or {})['loss']:.4f}"}, refresh=False)
+        self._bar.update()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Clears the bar."""
+        self.close()
+
+    def close(self) -> None:
+        """Clears the bar, also of a run that ends with an error: its line follows."""
+        self._bar.close()
+
+
+class _MegapixelBar(tqdm.tqdm):
+    """A bar over iterations that tells its rate in megapixels a second."""
+
+    def __init__(self, pixels_per_step: int, **options: Any) -> None:
+        self._megapixels_per_step = pixels_per_step / 1e6
+        super().__init__(**options)
+
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        """What `bar_format` may name."""
+        values = super().format_dict
+        done = values["n"] - values["initial"]
+        rate = values["rate"] or (done / values["elapsed"] if values["elapsed"] else 0.0)
+        return {**values, "megapixels": f"{rate * self._megapixels_per_step:.3g} MPix/s"}
+
+
+def epoch_line(epoch: int, logs: Mapping[str, Any]) -> str:
+    """Returns one line of an epoch's figures, such as "epoch=3 loss=0.4312 ... megapixels_per_second=1.21"."""
+    figures = {name: float(value) for name, value in logs.items()}
+    if (rate := figures.pop("pixels_per_second", None)) is not None:
+        figures["megapixels_per_second"] = rate / 1e6
+    return " ".join([f"epoch={epoch}", *(f"{name}={value:.5g}" for name, value in figures.items())])
