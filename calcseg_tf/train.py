@@ -57,8 +57,11 @@ _PROFILE = flags.DEFINE_list("profile_steps", [], "FIRST,LAST iteration of this 
 
 def main() -> None:
     """Trains, then chooses the operating threshold on the train split."""
-    from calcseg_tf.augment import AugmentConfig
     from calcseg_tf.cluster import read_cluster
+
+    cluster = read_cluster(os.environ)  # before TensorFlow, which reads the variable too
+
+    from calcseg_tf.augment import AugmentConfig
     from calcseg_tf.devices import DeviceConfig
     from calcseg_tf.input_pipeline import InputConfig
     from calcseg_tf.losses import LossConfig
@@ -98,7 +101,6 @@ def main() -> None:
         deterministic=_DETERMINISTIC.value,
     )
     records_dir, model_dir = pathlib.Path(_RECORDS_DIR.value), pathlib.Path(_MODEL_DIR.value)
-    cluster = read_cluster(os.environ)
     log = LogConfig(_IMAGES_EVERY.value, tuple(_integers(_PROFILE)))
     train(config, records_dir, model_dir, print, log, cluster)
     if cluster is not None and not cluster.is_chief:

@@ -74,3 +74,58 @@ def test_its_weights_file_is_the_networks(tmp_path):
     network.load_weights(tmp_path / "x.weights.h5")
     for one, other in zip(segmenter.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def one_weight_network(weight=1.0):
+    """Logit = weight x intensity, with no batch norm."""
+    image = keras.Input((None, None, 1))
+    layer = keras.layers.Conv2D(1, 1, use_bias=False)
+    network = keras.Model(image, layer(image))
+    layer.set_weights([np.full((1, 1, 1, 1), weight, np.float32)])
+    return network
+
+
+def after_one_update(loss, image, mask):
+    segmenter = Segmenter.of(one_weight_network(), loss)
+    segmenter.compile(optimizer=keras.optimizers.SGD(1.0))
+    # As many batches as steps; `fit` keeps the second axis of accumulated ones.
+    history = segmenter.fit(tf.data.Dataset.from_tensors((image, mask)), verbose=0).history
+    return segmenter.get_weights()[0].item(), history
+
+
+def test_accumulated_batches_update_as_the_larger_batch_does():
+    rng = np.random.default_rng(4)
+    image = rng.normal(size=(12, 5, 5, 1)).astype(np.float32)
+    mask = rng.choice(np.array([0, 0, 1, 255], np.uint8), image.shape)
+    mask[:4] = 255  # the first micro-batch counts fewer pixels than the others
+    mask[0, 0, 0] = 1
+    accumulated = [array.reshape(3, 4, 5, 5, 1).swapaxes(0, 1) for array in (image, mask)]
+    loss = LossConfig("cross_entropy")
+    weight, _ = after_one_update(loss, image, mask)
+    assert abs(weight - 1) > 1e-3
+    assert after_one_update(loss, *accumulated)[0] == pytest.approx(weight, abs=1e-6)
+
+
+def test_accumulated_batches_choose_their_own_hardest_negatives():
+    # Two iterations of one crop each. The first has a positive, so three negatives of its four enter, though the second
+    # holds harder ones; the second has none, so its two hardest enter.
+    image = np.array([[0.5, 1.0, 2.0, 3.0, -1.0], [9.0, 8.0, 7.0, 6.0, 5.0]], np.float32).reshape(1, 2, 1, 5, 1)
+    mask = np.array([[1, 0, 0, 0, 0], [0, 0, 0, 0, 0]], np.uint8).reshape(image.shape)
+    weight, history = after_one_update(LossConfig(negatives_without_positives=2), image, mask)
+    entered = [(0.5, 1), (1.0, 0), (2.0, 0), (3.0, 0), (9.0, 0), (8.0, 0)]
+    gradient = sum((1 / (1 + np.exp(-x)) - y) * x for x, y in entered) / len(entered)
+    assert weight == pytest.approx(1 - gradient, rel=1e-5)
+    # The figures shown are means over iterations.
+    assert (history["positives"], history["negatives"]) == ([0.5], [2.5])
+
+
+def test_averaged_weights_stand_in_and_leave_again():
+    segmenter = Segmenter.of(one_weight_network(), LossConfig("cross_entropy"))
+    optimizer = keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.5)
+    segmenter.compile(optimizer=optimizer)
+    optimizer.build(segmenter.trainable_variables)
+    segmenter.train_on_batch(np.ones((1, 2, 2, 1), np.float32), np.ones((1, 2, 2, 1), np.uint8))
+    last = segmenter.get_weights()[0].item()
+    with segmenter.averaged_weights():
+        assert segmenter.get_weights()[0].item() == pytest.approx((1 + last) / 2)
+    assert segmenter.get_weights()[0].item() == last > 1
