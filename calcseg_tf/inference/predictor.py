@@ -15,7 +15,7 @@ __all__ = ["Predictor"]
 
 
 class Predictor:
-    """Predicts whole mammograms at full resolution, exactly, in bounded memory.
+    """Predicts whole mammograms at full resolution, in bounded memory; exactly, but for `ModelConfig.fixed_tile_px`.
 
     Attributes:
         info: What the model directory's `config.json` holds.
@@ -23,11 +23,14 @@ class Predictor:
 
     def __init__(self, network: keras.Model, info: ModelInfo, tile_size: int = DEFAULT_TILE_SIZE) -> None:
         self.info = info
-        self._tiles = TiledNetwork(lambda image: network(image, training=False), info.model.halo_px, tile_size)
-        self._air = self._tiles.air()
+        self._tiles = TiledNetwork.of(lambda image: network(image, training=False), info.model, tile_size)
         self._band = tf.function(
-            lambda image, top: tf.sigmoid(self._tiles.band(image, self._air, top)),
-            input_signature=[tf.TensorSpec([1, None, None, 1], tf.float32), tf.TensorSpec([], tf.int32)],
+            lambda image, air, top: tf.sigmoid(self._tiles.band(image, air, top)),
+            input_signature=[
+                tf.TensorSpec([1, None, None, 1], tf.float32),
+                tf.TensorSpec([None, None], tf.float32),
+                tf.TensorSpec([], tf.int32),
+            ],
         )
 
     @classmethod
@@ -60,9 +63,10 @@ class Predictor:
             progress: Called with the number of rows done since the last call.
         """
         image = tf.constant(intensity[None, :, :, None], tf.float32)
+        air = self._tiles.air(tf.shape(image)[1:3])
         result = np.empty(intensity.shape, np.float32)
         for top in range(0, len(intensity), self._tiles.tile_size):
-            rows = self._band(image, tf.constant(top)).numpy()[0, :, :, 0]
+            rows = self._band(image, air, tf.constant(top)).numpy()[0, :, :, 0]
             result[top : top + len(rows)] = rows
             progress(len(rows))
         return result

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from calcseg_tf.models.config import ModelConfig
 from calcseg_tf.models.normalization import IntensityNormalization
 from data_prep.errors import InputError
 
@@ -13,7 +14,7 @@ __all__ = ["FcnConfig", "build_fcn"]
 
 
 @dataclasses.dataclass(frozen=True)
-class FcnConfig:
+class FcnConfig(ModelConfig):
     """Shape of the network; the defaults are the paper's: 447,553 parameters, receptive field 45 x 45.
 
     Attributes:

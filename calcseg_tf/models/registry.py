@@ -3,26 +3,25 @@
 import dataclasses
 import difflib
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 
+from calcseg_tf.models.config import ModelConfig
+from calcseg_tf.models.deeplabv3 import DeepLabV3Config, build_deeplabv3
 from calcseg_tf.models.fcn import FcnConfig, build_fcn
+from calcseg_tf.models.scale_space import ScaleSpaceConfig, build_scale_space
+from calcseg_tf.models.unet import UnetConfig, build_unet
 from data_prep.errors import InputError
 
 __all__ = ["ModelConfig", "build_network", "model_config", "model_name", "model_names"]
 
 
-class ModelConfig(Protocol):
-    """What every network's frozen config has in common."""
-
-    @property
-    def halo_px(self) -> int:
-        """How far an output pixel sees in each direction."""
-
-
 _MODELS: Mapping[str, tuple[type, Callable[[Any, bool], keras.Model]]] = {
     "fcn": (FcnConfig, build_fcn),
+    "unet": (UnetConfig, build_unet),
+    "deeplabv3": (DeepLabV3Config, build_deeplabv3),
+    "scale_space": (ScaleSpaceConfig, build_scale_space),
 }
 
 

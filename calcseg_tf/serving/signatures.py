@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from calcseg_tf.inference.tiling import TiledNetwork
 from calcseg_tf.model_directory import ModelInfo
+from calcseg_tf.models import ModelConfig
 
 __all__ = ["PREDICT_PNG", "SERVING_DEFAULT", "save_model"]
 
@@ -23,10 +24,10 @@ _GREY_16_BIT = b"\x10\x00"
 class _ServedModel(tf.Module):
     """A network with the functions that a server calls; any image size, in memory that tiles bound."""
 
-    def __init__(self, network: keras.Model, halo_px: int) -> None:
+    def __init__(self, network: keras.Model, config: ModelConfig) -> None:
         super().__init__()
         self._network = network  # tracked, so that its variables are saved
-        self._tiles = TiledNetwork(lambda image: network(image, training=False), halo_px)
+        self._tiles = TiledNetwork.of(lambda image: network(image, training=False), config)
 
     @tf.function(input_signature=[tf.TensorSpec([None, None, None, 1], tf.float32, name="image")])
     def serving_default(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -61,9 +62,9 @@ def save_model(network: keras.Model, info: ModelInfo, directory: pathlib.Path) -
 
     Args:
         network: Intensities to logits, built for inference.
-        info: Gives the halo.
+        info: Gives the network's config, which says how tiles are cut.
         directory: Receives `saved_model.pb` and the variables.
     """
-    served = _ServedModel(network, info.model.halo_px)
+    served = _ServedModel(network, info.model)
     signatures = {SERVING_DEFAULT: served.serving_default, PREDICT_PNG: served.predict_png}
     tf.saved_model.save(served, str(directory), signatures=signatures)
