@@ -1,11 +1,13 @@
 """Per-pixel losses whose reduction is explicit: one mean over the global batch, whatever the number of replicas.
 
 The hard-negative loss is the paper's (section 3, "Training"): binary cross-entropy over the positives and over three
-times as many negatives, those with the highest loss; the gradient of every other negative is discarded.
+times as many negatives, those with the highest loss; the gradient of every other negative is discarded. The others are
+what it is compared with: plain, class-weighted and focal (Lin et al. 2017, arXiv:1708.02002) cross-entropy.
 """
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -13,9 +15,14 @@ import tensorflow as tf
 from data_prep.errors import InputError
 from data_prep.schema import BACKGROUND, CALCIFICATION
 
+with warnings.catch_warnings():
+    # As in `augment`: TFA announces its end of life at every import.
+    warnings.simplefilter("ignore")
+    import tensorflow_addons as tfa
+
 __all__ = ["LOSSES", "AllReduce", "LossConfig", "PixelLoss", "kth_largest", "pixel_loss"]
 
-LOSSES = ("hard_negatives", "cross_entropy")
+LOSSES = ("hard_negatives", "cross_entropy", "weighted_cross_entropy", "focal")
 
 AllReduce = Callable[[tf.Tensor], tf.Tensor]
 """Sums a tensor over the replicas; the identity where there is one."""
@@ -23,24 +30,40 @@ AllReduce = Callable[[tf.Tensor], tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
-    """Which pixels enter the loss.
+    """Which pixels enter the loss, and with which weight.
 
     Attributes:
-        name: "hard_negatives" (the paper's) or "cross_entropy" (every pixel that is not ignored; the naive loss).
+        name: "hard_negatives" (the paper's), or over every pixel that is not ignored "cross_entropy" (the naive loss),
+            "weighted_cross_entropy" or "focal".
         negatives_per_positive: The paper's ratio is 3.
         negatives_without_positives: How many of the hardest negatives enter where the global batch has no positive, so
             that such a batch still teaches what is no calcification.
+        positive_weight: Of weighted_cross_entropy: a positive weighs so much, a negative 1. 0 takes negatives /
+            positives of the global batch, so that both classes weigh the same in all; 1 where one of them is missing.
+        focal_alpha: Of focal: a positive weighs alpha, a negative 1 - alpha.
+        focal_gamma: Of focal: the exponent of 1 - probability of the true class. At least 1: below, the gradient of
+            TFA's formula is not a number wherever that probability rounds to 1.
     """
 
     name: str = "hard_negatives"
     negatives_per_positive: int = 3
     negatives_without_positives: int = 256
+    positive_weight: float = 0.0
+    focal_alpha: float = 0.25
+    focal_gamma: float = 2.0
 
     def __post_init__(self) -> None:
         if self.name not in LOSSES:
             raise InputError(f"--loss must be one of {', '.join(LOSSES)}; found {self.name!r}")
         if self.negatives_per_positive < 1 or self.negatives_without_positives < 1:
             raise InputError("--negatives_per_positive and --negatives_without_positives must be at least 1")
+        if not 0 <= self.positive_weight < math.inf:
+            raise InputError(f"--positive_weight must be 0 or more; found {self.positive_weight}")
+        if not 0 < self.focal_alpha < 1 or not 1 <= self.focal_gamma < math.inf:
+            raise InputError(
+                "--focal_alpha must lie between 0 and 1 and --focal_gamma be at least 1; found "
+                f"{self.focal_alpha} and {self.focal_gamma}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,12 +87,18 @@ class PixelLoss:
 
 
 def pixel_loss(logit: tf.Tensor, mask: tf.Tensor, config: LossConfig, all_reduce: AllReduce) -> PixelLoss:
-    """Computes the mean binary cross-entropy over the pixels that the config lets in.
+    """Computes the weighted mean of the binary cross-entropy over the pixels that the config lets in.
 
-    With P positives in the global batch, k = negatives_per_positive x P negatives enter (negatives_without_positives
-    where P = 0), bounded by the negatives there are: those of the highest loss. Negatives that tie with the k-th
-    highest share what is left of k evenly, so that neither the order of pixels nor the number of replicas matters.
-    Ignored pixels never count. The denominator is P + k; where it is 0 the loss is 0.
+    hard_negatives: with P positives in the global batch, k = negatives_per_positive x P negatives enter
+    (negatives_without_positives where P = 0), bounded by the negatives there are: those of the highest loss. Negatives
+    that tie with the k-th highest share what is left of k evenly, so that neither the order of pixels nor the number of
+    replicas matters.
+    The denominator is P + k.
+
+    cross_entropy and focal: the mean over all P + N pixels that are not ignored. weighted_cross_entropy: positives by
+    their weight w, and the denominator is w P + N.
+
+    Ignored pixels never count. Where the denominator is 0 the loss is 0.
 
     Args:
         logit: float32 [batch, height, width, 1], this replica's.
@@ -79,9 +108,9 @@ def pixel_loss(logit: tf.Tensor, mask: tf.Tensor, config: LossConfig, all_reduce
     """
     positive = tf.equal(mask, CALCIFICATION)
     negative = tf.equal(mask, BACKGROUND)
-    cross_entropy = tf.nn.sigmoid_cross_entropy_with_logits(labels=tf.cast(positive, logit.dtype), logits=logit)
+    values = _focal(logit, positive, config) if config.name == "focal" else _cross_entropy(logit, positive)
     # Ignored pixels leave here; below, a NaN in any other pixel reaches the loss and is seen.
-    cross_entropy = tf.where(positive | negative, cross_entropy, tf.zeros_like(cross_entropy))
+    values = tf.where(positive | negative, values, tf.zeros_like(values))
 
     counts = all_reduce(tf.stack([_count(positive), _count(negative)]))
     positives, negatives = counts[0], counts[1]
@@ -94,9 +123,11 @@ def pixel_loss(logit: tf.Tensor, mask: tf.Tensor, config: LossConfig, all_reduce
         chosen = negatives
         weight, threshold = tf.cast(negative, logit.dtype), tf.constant(0.0)
 
-    weight = tf.where(positive, tf.ones_like(weight), weight)
-    local_sum = tf.reduce_sum(cross_entropy * weight)
-    local = tf.math.divide_no_nan(local_sum, tf.cast(positives + chosen, local_sum.dtype))
+    positive_weight = _positive_weight(positives, negatives, config)
+    weight = tf.where(positive, positive_weight, weight)
+    local_sum = tf.reduce_sum(values * weight)
+    denominator = positive_weight * tf.cast(positives, local_sum.dtype) + tf.cast(chosen, local_sum.dtype)
+    local = tf.math.divide_no_nan(local_sum, denominator)
     return PixelLoss(
         local=local,
         total=all_reduce(tf.stop_gradient(local)),
@@ -104,6 +135,31 @@ def pixel_loss(logit: tf.Tensor, mask: tf.Tensor, config: LossConfig, all_reduce
         negatives=tf.cast(chosen, tf.float32),
         threshold=threshold,
     )
+
+
+def _cross_entropy(logit: tf.Tensor, positive: tf.Tensor) -> tf.Tensor:
+    return tf.nn.sigmoid_cross_entropy_with_logits(labels=tf.cast(positive, logit.dtype), logits=logit)
+
+
+def _focal(logit: tf.Tensor, positive: tf.Tensor, config: LossConfig) -> tf.Tensor:
+    """Returns alpha (1 - p)^gamma x cross-entropy, p the probability of the true class, in the logit's shape.
+
+    TFA takes 1 - p by subtraction: from a logit of about 17 on it is 0, and so is a loss below 1e-14.
+    """
+    values = tfa.losses.sigmoid_focal_crossentropy(
+        tf.cast(positive, logit.dtype), logit, alpha=config.focal_alpha, gamma=config.focal_gamma, from_logits=True
+    )
+    return values[..., None]  # it sums over the last axis, of one channel
+
+
+def _positive_weight(positives: tf.Tensor, negatives: tf.Tensor, config: LossConfig) -> tf.Tensor:
+    """Returns the weight of a positive pixel, where a negative that entered whole has 1; float32 scalar."""
+    if config.name != "weighted_cross_entropy":
+        return tf.constant(1.0)
+    if config.positive_weight > 0:
+        return tf.constant(config.positive_weight)
+    balance = tf.math.divide_no_nan(tf.cast(negatives, tf.float32), tf.cast(positives, tf.float32))
+    return tf.where((positives > 0) & (negatives > 0), balance, 1.0)
 
 
 def _hardest(

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from calcseg_tf.devices import DeviceConfig
+from calcseg_tf.fine_tuning import FineTuningConfig
 from calcseg_tf.input_pipeline import InputConfig
 from calcseg_tf.losses import LossConfig
 from calcseg_tf.models import ModelConfig
@@ -77,6 +78,7 @@ class TrainingConfig:
     inputs: InputConfig = InputConfig()
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
+    fine_tuning: FineTuningConfig = FineTuningConfig()
     devices: DeviceConfig = DeviceConfig()
     batch_norm: str = "synchronized"
     precision: str = "float32"
@@ -91,6 +93,9 @@ class TrainingConfig:
             raise InputError(f"--batch_norm must be one of {', '.join(BATCH_NORMS)}; found {self.batch_norm!r}")
         if self.precision not in PRECISIONS:
             raise InputError(f"--precision must be one of {', '.join(PRECISIONS)}; found {self.precision!r}")
+        if self.fine_tuning.freeze_backbone_epochs and self.optimizer.ema_momentum:
+            # Keras pairs averages and variables by position, and in the first stage there are fewer variables.
+            raise InputError("--freeze_backbone_epochs and --ema_momentum exclude each other; found both")
 
     def as_dict(self) -> dict[str, Any]:
         """Returns what `config.json` keeps; the network stands beside it."""

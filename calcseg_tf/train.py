@@ -10,11 +10,22 @@ from data_prep.command import DISCLAIMER, run
 _RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Folder that data_prep.convert wrote.", required=True)
 _MODEL_DIR = flags.DEFINE_string("model_dir", None, "Folder for the model; a run stopped there goes on.", required=True)
 _MODEL = flags.DEFINE_string("model", "fcn", "Name of the network.")
-_WIDTHS = flags.DEFINE_list("widths", ["4", "16", "32", "64", "128"], "Channels of each block of fcn.")
-_KERNELS = flags.DEFINE_list("kernel_sizes", ["3", "5", "7", "9"], "Parallel convolutions of a block of fcn, in px.")
-_LOSS = flags.DEFINE_string("loss", "hard_negatives", "hard_negatives (the paper's) or cross_entropy.")
+_MODEL_OPTIONS = (  # each is an option of some networks; where it is not given, the network has its own default
+    flags.DEFINE_list("widths", None, "Channels of each block of fcn (4,16,32,64,128) or level of unet (64,...,1024)."),
+    flags.DEFINE_list("kernel_sizes", None, "Parallel convolutions of a block of fcn, in px (3,5,7,9)."),
+    flags.DEFINE_string("detector", None, "What scale_space looks for: laplacian (default) or top_hat."),
+    flags.DEFINE_list("diameters_px", None, "Diameters of the spots of scale_space, in px (3,4,6,8,12)."),
+)
+_BACKBONE = flags.DEFINE_string("backbone_weights", "", "HDF5 file of Keras' ResNet50 without top, for deeplabv3.")
+_FREEZE = flags.DEFINE_integer("freeze_backbone_epochs", 0, "First epochs, in which deeplabv3's backbone is fixed.")
+_LOSS = flags.DEFINE_string(
+    "loss", "hard_negatives", "hard_negatives (the paper's), cross_entropy, weighted_cross_entropy or focal."
+)
 _RATIO = flags.DEFINE_integer("negatives_per_positive", 3, "Hard negatives to one positive pixel.")
 _FLOOR = flags.DEFINE_integer("negatives_without_positives", 256, "Hard negatives of a batch without a positive.")
+_POSITIVE_WEIGHT = flags.DEFINE_float("positive_weight", 0.0, "Of weighted_cross_entropy; 0: negatives / positives.")
+_FOCAL_ALPHA = flags.DEFINE_float("focal_alpha", 0.25, "Weight of positives in focal; negatives have 1 - alpha.")
+_FOCAL_GAMMA = flags.DEFINE_float("focal_gamma", 2.0, "Exponent of focal, at least 1.")
 _CROP_SIZE = flags.DEFINE_integer("crop_size", 256, "Side of a training crop in px.")
 _BATCH = flags.DEFINE_integer("global_batch_size", 8, "Crops an iteration, over all replicas.")
 _ACCUMULATE = flags.DEFINE_integer("accumulate_steps", 1, "Iterations whose gradients make one update of the weights.")
@@ -63,6 +74,7 @@ def main() -> None:
 
     from calcseg_tf.augment import AugmentConfig
     from calcseg_tf.devices import DeviceConfig
+    from calcseg_tf.fine_tuning import FineTuningConfig
     from calcseg_tf.input_pipeline import InputConfig
     from calcseg_tf.losses import LossConfig
     from calcseg_tf.models import model_config
@@ -72,7 +84,7 @@ def main() -> None:
     from calcseg_tf.training import train
 
     config = TrainingConfig(
-        model=model_config(_MODEL.value, widths=_integers(_WIDTHS), kernel_sizes=_integers(_KERNELS)),
+        model=model_config(_MODEL.value, **_model_options()),
         inputs=InputConfig(
             crop_size=_CROP_SIZE.value,
             global_batch_size=_BATCH.value,
@@ -83,7 +95,9 @@ def main() -> None:
             seed=_SEED.value,
             augment=AugmentConfig(_ROTATION.value, _FLIP.value, _CONTRAST.value, _EDGES.value),
         ),
-        loss=LossConfig(_LOSS.value, _RATIO.value, _FLOOR.value),
+        loss=LossConfig(
+            _LOSS.value, _RATIO.value, _FLOOR.value, _POSITIVE_WEIGHT.value, _FOCAL_ALPHA.value, _FOCAL_GAMMA.value
+        ),
         optimizer=OptimizerConfig(
             name=_OPTIMIZER.value,
             learning_rate=_LEARNING_RATE.value,
@@ -97,6 +111,7 @@ def main() -> None:
         batch_norm=_BATCH_NORM.value,
         precision=_PRECISION.value,
         jit_compile=_JIT.value,
+        fine_tuning=FineTuningConfig(_BACKBONE.value, _FREEZE.value),
         epochs=_EPOCHS.value,
         deterministic=_DETERMINISTIC.value,
     )
@@ -110,6 +125,11 @@ def main() -> None:
         info = choose_operating_threshold(model_dir, records_dir, _FALSE_ALARMS.value, _THRESHOLD_IMAGES.value)
         print(f"Operating threshold {info.operating_threshold:.4f}: {info.operating_threshold_rule}")
     print(f"Model: {model_dir}\nWatch or review: tensorboard --logdir {model_dir / 'tensorboard'}\n{DISCLAIMER}")
+
+
+def _model_options() -> dict[str, str | list[int]]:
+    given = [flag for flag in _MODEL_OPTIONS if flag.value is not None]
+    return {flag.name: _integers(flag) if isinstance(flag.value, list) else flag.value for flag in given}
 
 
 def _integers(flag: flags.FlagHolder) -> list[int]:

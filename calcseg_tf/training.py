@@ -15,6 +15,7 @@ from calcseg_tf.callbacks import EpochCheckpoint, History, StopOnNan
 from calcseg_tf.cluster import Cluster
 from calcseg_tf.devices import check_workers_agree, count_replicas, describe_strategy, make_strategy
 from calcseg_tf.example_crops import training_crops
+from calcseg_tf.fine_tuning import FrozenBackbone, load_backbone_weights
 from calcseg_tf.input_pipeline import InputConfig, training_batches
 from calcseg_tf.model_directory import CONFIG_FILE, ModelInfo, read_info, save_weights, write_info
 from calcseg_tf.models import build_network, model_name
@@ -105,6 +106,8 @@ def _run(
     with strategy.scope():
         segmenter = _build(config, manifest)
         first_epoch = checkpoint.restore(segmenter)
+        if not first_epoch and config.fine_tuning.backbone_weights:
+            load_backbone_weights(segmenter, pathlib.Path(config.fine_tuning.backbone_weights))
     history.resume(first_epoch)
     if first_epoch > config.epochs:
         raise InputError(f"--model_dir already holds {first_epoch} epochs; --epochs is {config.epochs}", model_dir)
@@ -128,10 +131,11 @@ def _run(
         crops = training_crops(manifest) if log.images_every_epochs else ()
         board = TensorBoardLog(model_dir / "tensorboard", recipe, crops, log)
         # Order matters: nothing is kept of a run gone wrong, and the logs see the rates that History adds.
+        callbacks = [StopOnNan(model_dir), history, bar, lines, board, checkpoint]
+        if config.fine_tuning.freeze_backbone_epochs:
+            callbacks.append(FrozenBackbone(config.fine_tuning.freeze_backbone_epochs))
         with contextlib.closing(bar):
-            _fit(
-                segmenter, config, manifest, first_epoch, [StopOnNan(model_dir), history, bar, lines, board, checkpoint]
-            )
+            _fit(segmenter, config, manifest, first_epoch, callbacks)
     # The plain network: a Segmenter's file would also hold the state of its metrics.
     with segmenter.averaged_weights():
         save_weights(model_dir, keras.Model(segmenter.inputs, segmenter.outputs))
@@ -164,6 +168,7 @@ def _fit(
 def _build(config: TrainingConfig, manifest: Manifest) -> Segmenter:
     with layers_of(config.precision):
         network = build_network(config.model, synchronized_batch_norm=config.batch_norm == "synchronized")
+    config.fine_tuning.check(network)
     network.get_layer("normalization").set_statistics(manifest.intensity_mean, manifest.intensity_standard_deviation)
     segmenter = Segmenter.of(network, config.loss)
     optimizer = config.optimizer.build(config.epochs * config.inputs.steps_per_epoch)

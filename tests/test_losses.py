@@ -1,4 +1,6 @@
+import concurrent.futures
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calcseg_tf.losses import LossConfig, kth_largest, pixel_loss
+from calcseg_tf.losses import LOSSES, LossConfig, kth_largest, pixel_loss
 from data_prep.errors import InputError
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False, width=32)
@@ -83,9 +85,103 @@ def test_plain_cross_entropy_is_the_mean_over_all_that_is_not_ignored():
     assert float(loss.total) == pytest.approx((softplus(-1.0) + softplus(-2.0) + softplus(0.5)) / 3, rel=1e-6)
 
 
-def test_a_logit_that_is_not_a_number_shows():
+LOGITS, MASK = [1.0, -2.0, 0.5, -0.25, 7.0], [1, 0, 0, 1, 255]
+
+
+def test_class_weights_balance_the_two_classes():
+    loss = loss_of([*LOGITS, 3.0], [*MASK, 0], name="weighted_cross_entropy")
+    positives, negatives = softplus(-1.0) + softplus(0.25), softplus(-2.0) + softplus(0.5) + softplus(3.0)
+    assert float(loss.total) == pytest.approx((positives / 2 + negatives / 3) / 2, rel=1e-6)
+    assert (float(loss.positives), float(loss.negatives)) == (2, 3)
+
+
+def test_a_fixed_class_weight_multiplies_the_positives():
+    loss = loss_of(LOGITS, MASK, name="weighted_cross_entropy", positive_weight=5.0)
+    expected = 5 * (softplus(-1.0) + softplus(0.25)) + softplus(-2.0) + softplus(0.5)
+    assert float(loss.total) == pytest.approx(expected / (5 * 2 + 2), rel=1e-6)
+
+
+@pytest.mark.parametrize(("mask", "expected"), [([0, 0], 2.0), ([1, 1], -2.0), ([255, 255], None)])
+def test_class_weights_of_a_batch_with_one_class_are_its_mean(mask, expected):
+    loss = loss_of([2.0, 2.0], mask, name="weighted_cross_entropy")
+    assert float(loss.total) == pytest.approx(0.0 if expected is None else softplus(expected), rel=1e-6)
+
+
+@pytest.mark.parametrize(("alpha", "gamma"), [(0.25, 2.0), (0.9, 1.0), (0.5, 3.5)])
+def test_focal_is_the_papers_formula_over_all_that_is_not_ignored(alpha, gamma):
+    loss = loss_of(LOGITS, MASK, name="focal", focal_alpha=alpha, focal_gamma=gamma)
+    logit, positive = np.array(LOGITS[:4]), np.array(MASK[:4]) == 1
+    true_class = 1 / (1 + np.exp(np.where(positive, -logit, logit)))
+    terms = np.where(positive, alpha, 1 - alpha) * (1 - true_class) ** gamma * -np.log(true_class)
+    assert float(loss.total) == pytest.approx(terms.mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("gamma", [1.0, 1.5, 2.0])
+def test_focal_and_its_gradient_are_finite_at_any_logit(gamma):
+    values = [0.0, 10.0, 17.0, 40.0, 90.0, 1e4, 1e30]
+    logit = tf.Variable(tf.reshape(tf.constant([*values, *(-value for value in values)] * 2), (1, 1, -1, 1)))
+    mask = tf.reshape(tf.constant([1] * 14 + [0] * 14, tf.uint8), (1, 1, -1, 1))
+    with tf.GradientTape() as tape:
+        loss = pixel_loss(logit, mask, LossConfig("focal", focal_gamma=gamma), one_replica)
+    assert np.isfinite(float(loss.total))
+    gradient = tape.gradient(loss.local, logit).numpy().ravel() * 28
+    assert np.isfinite(gradient).all()
+    # The wrongest pixels keep the gradient of weighted cross-entropy.
+    np.testing.assert_allclose([gradient[7 + 6], gradient[14 + 6]], [-0.25, 0.75], rtol=1e-5)
+
+
+def test_focal_loses_nothing_that_matters_where_a_pixel_is_right():
+    # TFA subtracts probabilities from 1 in float32.
+    for logit in (-8.0, -12.0, -16.0, -20.0):
+        exact = 0.75 * (1 / (1 + math.exp(-logit))) ** 2 * math.log1p(math.exp(logit))
+        assert float(loss_of([logit], [0], name="focal").total) == pytest.approx(exact, rel=1e-3, abs=1e-14)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_sum_over_replicas_is_the_loss_and_gradient_of_one(name):
+    rng = np.random.default_rng(4)
+    logit = tf.constant(np.round(rng.normal(size=(4, 8, 8, 1)) * 4) / 4, tf.float32)
+    mask = np.zeros(logit.shape, np.uint8)
+    mask[0, :2], mask[1, 5], mask[3] = 1, 255, 255  # unlike on each replica; the last sees nothing
+    config = LossConfig(name)
+    (whole, whole_gradient), *_ = on_replicas([(logit, mask)], config)
+    parts = on_replicas([(logit[i : i + 1], mask[i : i + 1]) for i in range(4)], config)
+    assert sum(float(loss.local) for loss, _ in parts) == pytest.approx(float(whole.total), rel=1e-6)
+    for loss, _ in parts:
+        for field in ("total", "positives", "negatives", "threshold"):
+            assert float(getattr(loss, field)) == pytest.approx(float(getattr(whole, field)), rel=1e-6), field
+    np.testing.assert_allclose(np.concatenate([part for _, part in parts]), whole_gradient, rtol=1e-5, atol=1e-9)
+    assert np.all(whole_gradient[mask == 255] == 0)
+    assert np.any(whole_gradient != 0)
+
+
+def on_replicas(batches, config):
+    """Computes each replica's loss and gradient in a thread of its own; reductions meet at a barrier."""
+    barrier, shares = threading.Barrier(len(batches), timeout=60), [None] * len(batches)
+
+    def replica(rank, logit, mask):
+        def all_reduce(value):
+            shares[rank] = value
+            barrier.wait()
+            total = tf.add_n(shares)
+            barrier.wait()
+            return total
+
+        with tf.GradientTape() as tape:
+            tape.watch(logit)
+            loss = pixel_loss(logit, tf.constant(mask), config, all_reduce)
+        return loss, tape.gradient(loss.local, logit).numpy()
+
+    with concurrent.futures.ThreadPoolExecutor(len(batches)) as pool:
+        running = [pool.submit(replica, rank, *batch) for rank, batch in enumerate(batches)]
+        return [future.result() for future in running]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_logit_that_is_not_a_number_shows(name):
     for mask in ([1, 0], [0, 1], [0, 0]):
-        assert math.isnan(float(loss_of([float("nan"), 1.0], mask).total)), mask
+        assert math.isnan(float(loss_of([float("nan"), 1.0], mask, name=name).total)), mask
+        assert math.isfinite(float(loss_of([1.0, float("nan")], [1, 255], name=name).total))
 
 
 @settings(max_examples=60, deadline=None)
@@ -124,7 +220,15 @@ def test_eager_and_graph_agree():
 
 
 @pytest.mark.parametrize(
-    ("values", "message"), [({"name": "focl"}, "found 'focl'"), ({"negatives_per_positive": 0}, "1")]
+    ("values", "message"),
+    [
+        ({"name": "focl"}, "found 'focl'"),
+        ({"negatives_per_positive": 0}, "1"),
+        ({"positive_weight": -1.0}, "0 or more; found -1.0"),
+        ({"positive_weight": math.nan}, "0 or more; found nan"),
+        ({"focal_gamma": 0.5}, "--focal_gamma be at least 1; found 0.25 and 0.5"),
+        ({"focal_alpha": 1.0}, "found 1.0 and 2.0"),
+    ],
 )
 def test_a_wrong_loss_says_what_is_wrong(values, message):
     with pytest.raises(InputError, match=message):

@@ -18,9 +18,8 @@ __all__ = ["OUTPUT_STRIDE", "DeepLabV3Config", "build_backbone", "build_deeplabv
 
 OUTPUT_STRIDE = 16
 
-# Keras' weights expect blue, green, red in 0 to 255 less ImageNet's means. A grey image whose intensities have ImageNet's
-# mean and standard deviation becomes exactly: normalised intensity x standard deviation of the channel, which is
-# 255 x (0.225, 0.224, 0.229).
+# Keras' weights expect blue, green, red in 0 to 255 less ImageNet's means. An image with ImageNet's mean and standard
+# deviation has there mean 0 and these, 255 x (0.225, 0.224, 0.229): normalised intensities are repeated and multiplied.
 _IMAGENET_BGR_STANDARD_DEVIATION = (57.375, 57.12, 58.395)
 
 

@@ -43,7 +43,8 @@ def model_config(name: str, **options: Any) -> ModelConfig:
     config_type = _MODELS[name][0]
     known = {field.name for field in dataclasses.fields(config_type)}
     if unknown := sorted(set(options) - known):
-        raise InputError(f"model {name} has the options {', '.join(sorted(known))}; found {', '.join(unknown)}")
+        options_of = f"has the options {', '.join(sorted(known))}" if known else "has no options"
+        raise InputError(f"model {name} {options_of}; found {', '.join(unknown)}")
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
     config: ModelConfig = config_type(**values)
     return config

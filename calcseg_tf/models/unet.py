@@ -1,4 +1,4 @@
-"""A baseline: the U-Net of Ronneberger et al. 2015 (arXiv:1505.04597), with padding so that nothing is lost at borders."""
+"""A baseline: the U-Net of Ronneberger et al. 2015 (arXiv:1505.04597), padded so that borders lose nothing."""
 
 import dataclasses
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.inference.tiling import TiledNetwork
 from calcseg_tf.model_directory import ModelInfo
-from calcseg_tf.models import build_network, model_config
+from calcseg_tf.models import ModelConfig, build_network, model_config
 from data_prep.errors import InputError
 
 SMALL = {"widths": (4, 4), "kernel_sizes": (3, 5), "head_kernel_size": 3}  # halo 5
@@ -17,8 +17,16 @@ TOLERANCE = 1e-5  # in probability
 
 
 def make_network(**options):
-    """A network whose answer changes everywhere: random biases, batch statistics and normalisation, nothing at 0."""
-    network = build_network(model_config("fcn", **options))
+    return scrambled(build_network(model_config("fcn", **options)))
+
+
+@pytest.fixture(scope="module")
+def small():
+    return make_network(**SMALL)
+
+
+def scrambled(network):
+    """Random biases, batch statistics and normalisation, nothing at 0: the answer changes everywhere."""
     rng = np.random.default_rng(7)
     weights = []
     for variable in network.weights:
@@ -27,11 +35,6 @@ def make_network(**options):
     network.set_weights(weights)
     network.get_layer("normalization").set_statistics(0.2, 0.15)
     return network
-
-
-@pytest.fixture(scope="module")
-def small():
-    return make_network(**SMALL)
 
 
 def tiles_of(network, tile_size, halo_px=5):
@@ -119,6 +122,63 @@ def test_the_papers_network_by_tiles_equals_the_whole():
     network = make_network()
     image = images(5, 1, 130, 100, [(0, 60, 130, 40), (0, 0, 70, 20)])
     assert difference(network, tiles_of(network, 48, halo_px=22), image) <= TOLERANCE
+
+
+@pytest.fixture(scope="module")
+def baselines():
+    """Networks by config: a grid of 4 px and one of 8 px, and a detector of each kind."""
+    configs = [
+        model_config("unet", widths=(2, 4, 4)),
+        model_config("unet", widths=(2, 2, 2, 2)),
+        model_config("scale_space", diameters_px=(3, 4)),
+        model_config("scale_space", detector="top_hat"),
+    ]
+    return [(config, scrambled(build_network(config))) for config in configs]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 3), st.integers(1, 130), st.integers(1, 150), st.sampled_from([7, 16, 40, 200]), AIR)
+def test_every_exact_network_by_tiles_equals_the_whole_whatever_the_size_and_air(
+    baselines, which, height, width, tile_size, air
+):
+    config, network = baselines[which]
+    tiles = TiledNetwork.of(lambda image: network(image, training=False), config, tile_size)
+    image = images(height, 1, height, width, air)
+    assert difference(network, tiles, image) <= TOLERANCE
+
+
+@pytest.mark.parametrize("size", [(150, 141), (97, 104), (99, 160), (90, 91)])
+def test_air_is_exact_wherever_the_last_cell_of_a_grid_is_cut(baselines, size):
+    for config, network in baselines:
+        tiles = TiledNetwork.of(lambda image, network=network: network(image, training=False), config, 16)
+        assert difference(network, tiles, tf.zeros([1, *size, 1])) <= TOLERANCE
+
+
+def test_tiles_off_the_grid_are_not_exact(baselines):
+    config, network = baselines[0]
+    tiles = TiledNetwork(lambda image: network(image, training=False), config.halo_px, tile_size=17)
+    assert difference(network, tiles, images(1, 1, 120, 120)) > 10 * TOLERANCE
+
+
+def test_a_network_that_sees_all_of_its_input_is_predicted_in_its_own_windows():
+    seen = []
+
+    class Windowed(ModelConfig):
+        halo_px, alignment_px, fixed_tile_px = 8, 4, 20
+
+    def network(image):
+        seen.append(tuple(image.shape[1:3]))
+        return image + tf.reduce_sum(image, axis=(1, 2), keepdims=True)
+
+    tiles = TiledNetwork.of(network, Windowed(), tile_size=7)
+    answer = tiles.whole(tf.zeros([1, 30, 70, 1]))
+    assert answer.shape == (1, 30, 70, 1)
+    assert seen == [(28, 28), (28, 36), (28, 36), (28, 18), (18, 28), (18, 36), (18, 36), (18, 18)]
+
+
+def test_a_tile_off_the_grid_is_refused(small):
+    with pytest.raises(ValueError, match="multiples of 4 px; found 18 and 8"):
+        TiledNetwork(small, halo_px=8, tile_size=18, alignment_px=4)
 
 
 def test_a_tile_without_a_pixel_is_refused(small):

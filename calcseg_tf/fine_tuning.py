@@ -1,0 +1,91 @@
+"""Fine-tuning of a network with a backbone: weights from a file, and a first stage that trains only the rest."""
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import h5py
+import keras
+
+from data_prep.errors import InputError
+
+__all__ = ["FineTuningConfig", "FrozenBackbone", "load_backbone_weights"]
+
+_BACKBONE = "backbone"  # the layer's name in every network that has one
+
+
+@dataclasses.dataclass(frozen=True)
+class FineTuningConfig:
+    """How a network with a backbone (deeplabv3) starts.
+
+    Attributes:
+        backbone_weights: Path of a file of Keras weights without top, in HDF5, such as Keras'
+            `resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5` of ImageNet. Empty: random weights.
+        freeze_backbone_epochs: Epochs in which the backbone, its batch statistics too, stays as it is; then all is
+            trained.
+    """
+
+    backbone_weights: str = ""
+    freeze_backbone_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        if self.freeze_backbone_epochs < 0:
+            raise InputError(f"--freeze_backbone_epochs must be 0 or more; found {self.freeze_backbone_epochs}")
+
+    def check(self, network: keras.Model) -> None:
+        """Checks that what is asked for fits the network.
+
+        Raises:
+            InputError: Something is asked for and the network has no backbone.
+        """
+        if self != FineTuningConfig() and _BACKBONE not in [layer.name for layer in network.layers]:
+            raise InputError(
+                "--backbone_weights and --freeze_backbone_epochs are for a network with a backbone (deeplabv3); "
+                f"found {network.name}"
+            )
+
+
+def load_backbone_weights(network: keras.Model, path: pathlib.Path) -> None:
+    """Loads a file of Keras weights into a network's backbone, layer by layer in order.
+
+    Raises:
+        InputError: Not such a file, or its layers are not those of the backbone.
+    """
+    backbone = network.get_layer(_BACKBONE)
+    wanted = [layer.name for layer in backbone.layers if layer.weights]
+    try:
+        with h5py.File(path) as file:
+            names = [name.decode() if isinstance(name, bytes) else name for name in file.attrs["layer_names"]]
+            found = [name for name in names if len(file[name].attrs["weight_names"])]
+        # Keras loads by order and shape alone: an older file of the same name has the same shapes in another order.
+        if found == wanted:
+            backbone.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"--backbone_weights is not a file of Keras weights in HDF5 ({reason})", path) from None
+    if found != wanted:
+        strange = next((name for name in found if name not in wanted), f"{len(found)} layers in another order")
+        raise InputError(
+            f"--backbone_weights must hold the {len(wanted)} layers of Keras' ResNet50 without top, {wanted[0]} first; "
+            f"found {strange}",
+            path,
+        )
+
+
+class FrozenBackbone(keras.callbacks.Callback):
+    """Trains the rest alone for the first epochs, then all; which, is decided by the epoch's number alone.
+
+    The optimiser must have been built for all variables, so that both stages write the same checkpoints.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__()
+        self._epochs = epochs
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Freezes or frees the backbone where this epoch differs from the one before."""
+        backbone, trainable = self.model.get_layer(_BACKBONE), epoch >= self._epochs
+        if backbone.trainable != trainable:
+            backbone.trainable = trainable
+            # The step is a graph that was traced with the old variables.
+            self.model.make_train_function(force=True)
