@@ -1,15 +1,17 @@
 """Training batches: full-resolution crops, the same for the same seed however often a run stops and resumes."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
 from calcseg_tf.augment import AugmentConfig, augment
 from data_prep.errors import InputError
 from data_prep.manifest import Manifest
-from data_prep.schema import CALCIFICATION, IGNORE, decode_image_and_mask
+from data_prep.schema import CALCIFICATION, IGNORE, decode_image_and_mask, image_id_of
 
-__all__ = ["InputConfig", "crops_of", "training_batches"]
+__all__ = ["InputConfig", "crops_of", "training_batch_ids", "training_batches"]
 
 _IMAGES_SHUFFLED = 16  # encoded records held for shuffling: about 10 MB each
 _TISSUE_GRID_PX = 16
@@ -53,17 +55,72 @@ class InputConfig:
             raise InputError(f"--seed must be 0 to {2**32 - 2}; found {self.seed}")
 
 
-def training_batches(manifest: Manifest, config: InputConfig, first_epoch: int = 0) -> tf.data.Dataset:
-    """Returns an endless data set of global batches of the train split, from `first_epoch` on.
+def training_batches(
+    manifest: Manifest,
+    config: InputConfig,
+    first_epoch: int = 0,
+    first_step: int = 0,
+    held_out: frozenset[str] = frozenset(),
+) -> tf.data.Dataset:
+    """Returns an endless data set of global batches of the train split, from a step of an epoch on.
 
-    An epoch is `steps_per_epoch` elements and depends on the seed and its own number alone: a run resumed at an epoch's
-    start sees what it would have seen.
+    An epoch is `steps_per_epoch` elements and depends on the seed and its own number alone: a resumed run sees what it
+    would have seen. Steps of the first epoch that are left out are made and thrown away (BUILD_NOTES.md, "Resuming").
+
+    Args:
+        manifest: The records.
+        config: How crops are drawn.
+        first_epoch: Epochs left out.
+        first_step: Steps of the next epoch left out.
+        held_out: Ids of images that are never seen; not all of the split.
 
     Returns:
         Batches (image float32 [global_batch_size, crop_size, crop_size, 1] in [0, 1], mask uint8 of the same shape).
         With `accumulate_steps` above 1, so many of them along a second axis: [global_batch_size, accumulate_steps,
         crop_size, crop_size, 1].
     """
+
+    def crops(record: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return crops_of(*decode_image_and_mask(record), seed, config)
+
+    # Every worker of a cluster draws all crops and keeps its part: sharded by file, each would draw others.
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return _batches(manifest, config, (first_epoch, first_step), held_out, crops).prefetch(4).with_options(options)
+
+
+def training_batch_ids(
+    manifest: Manifest, config: InputConfig, epoch: int, step: int, held_out: frozenset[str] = frozenset()
+) -> list[str]:
+    """Tells from which mammograms an element of `training_batches` was cut, by drawing it again without decoding any.
+
+    Args:
+        manifest: The records.
+        config: As for the batch.
+        epoch: From 0.
+        step: Within the epoch, from 0.
+        held_out: As for the batch.
+
+    Returns:
+        The image ids of its crops, in their order.
+    """
+
+    def ids(record: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+        return tf.repeat(image_id_of(record), config.crops_per_image)
+
+    batch = next(iter(_batches(manifest, config, (epoch, step), held_out, ids)))
+    return [image_id.decode() for image_id in batch.numpy().ravel()]
+
+
+def _batches(
+    manifest: Manifest,
+    config: InputConfig,
+    first: tuple[int, int],
+    held_out: frozenset[str],
+    examples_of: Callable[[tf.Tensor, tf.Tensor], Any],
+) -> tf.data.Dataset:
+    """Batches what `examples_of` makes of each record and seed, as `training_batches` says, from (epoch, step) on."""
+    first_epoch, first_step = first
     shards = [shard for shard in manifest.shard_infos if shard.split == "train" and shard.examples]
     paths = [str(manifest.directory / shard.name) for shard in shards]
     counts = [shard.examples for shard in shards]
@@ -83,31 +140,30 @@ def training_batches(manifest: Manifest, config: InputConfig, first_epoch: int =
         records = tf.data.Dataset.from_tensor_slices((numbers, paths, tf.constant(counts, tf.int64)))
         records = records.shuffle(len(paths), seed=epoch_seed[0])
         records = records.interleave(read, cycle_length=4, num_parallel_calls=1, deterministic=True)
+        if held_out:
+            records = records.filter(lambda record: tf.reduce_all(image_id_of(record) != sorted(held_out)))
         records = records.shuffle(_IMAGES_SHUFFLED, seed=epoch_seed[1]).repeat().enumerate()
-        crops = records.map(
-            lambda number, record: crops_of(
-                *decode_image_and_mask(record), tf.random.fold_in(epoch_seed, number), config
-            ),
+        examples = records.map(
+            lambda number, record: examples_of(record, tf.random.fold_in(epoch_seed, number)),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         ).unbatch()
         # Several mammograms in a batch: batch norm and the hard negatives should not see one alone.
-        crops = crops.shuffle(4 * config.crops_per_image, seed=epoch_seed[0])
-        batches = crops.batch(config.global_batch_size, drop_remainder=True)
+        examples = examples.shuffle(4 * config.crops_per_image, seed=epoch_seed[0])
+        batches = examples.batch(config.global_batch_size, drop_remainder=True)
         if config.accumulate_steps > 1:
             # Replicas share the first axis: each gets its part of every iteration.
             batches = batches.batch(config.accumulate_steps, drop_remainder=True).map(_swap_first_axes)
-        return batches.take(config.steps_per_epoch)
+        return batches.take(config.steps_per_epoch).skip(
+            tf.where(epoch == first_epoch, tf.constant(first_step, tf.int64), 0)
+        )
 
-    epochs = tf.data.Dataset.counter(start=first_epoch, step=1)
-    # Every worker of a cluster draws all crops and keeps its part: sharded by file, each would draw others.
-    options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return epochs.flat_map(epoch_batches).prefetch(4).with_options(options)
+    return tf.data.Dataset.counter(start=first_epoch, step=1).flat_map(epoch_batches)
 
 
-def _swap_first_axes(*tensors: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    return tuple(tf.transpose(tensor, [1, 0, 2, 3, 4]) for tensor in tensors)
+def _swap_first_axes(*tensors: tf.Tensor) -> Any:
+    swapped = tuple(tf.transpose(tensor, [1, 0, *range(2, tensor.shape.rank)]) for tensor in tensors)
+    return swapped if len(swapped) > 1 else swapped[0]
 
 
 def crops_of(image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, config: InputConfig) -> tuple[tf.Tensor, tf.Tensor]:

@@ -1,9 +1,13 @@
 """The model directory (`--model_dir`): what a trained or imported network consists of on disk."""
 
+import contextlib
 import dataclasses
+import fcntl
 import json
+import os
 import pathlib
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -14,8 +18,20 @@ from data_prep.atomic import temporary_beside, write_json
 from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
 
-__all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "ModelInfo", "load_network", "read_info", "save_weights", "write_info"]
+__all__ = [
+    "BEST_WEIGHTS_FILE",
+    "CONFIG_FILE",
+    "WEIGHTS_FILE",
+    "ModelInfo",
+    "copy_weights",
+    "load_network",
+    "only_run_in",
+    "read_info",
+    "save_weights",
+    "write_info",
+]
 
+BEST_WEIGHTS_FILE = "best.weights.h5"
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.weights.h5"
 _SCHEMA_VERSION = 1
@@ -31,6 +47,7 @@ class ModelInfo:
         data: Where the weights come from: data set, sizes, intensity statistics.
         operating_threshold: Probability from which a pixel counts as calcification, in (0, 1).
         operating_threshold_rule: How it was chosen, one sentence.
+        selection: Which epoch's weights these are, and its score in validation; None without validation.
     """
 
     model: ModelConfig
@@ -38,6 +55,7 @@ class ModelInfo:
     data: Mapping[str, Any]
     operating_threshold: float = 0.5
     operating_threshold_rule: str = "default, not chosen on data"
+    selection: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.operating_threshold < 1:
@@ -55,6 +73,7 @@ def write_info(model_dir: pathlib.Path, info: ModelInfo) -> None:
             "data": info.data,
             "operating_threshold": info.operating_threshold,
             "operating_threshold_rule": info.operating_threshold_rule,
+            **({"selection": info.selection} if info.selection else {}),
             "weights": WEIGHTS_FILE,
             "versions": {name: metadata.version(name) for name in ("tensorflow", "keras")},
             "disclaimer": DISCLAIMER,
@@ -87,6 +106,7 @@ def read_info(model_dir: pathlib.Path) -> ModelInfo:
             data=content["data"],
             operating_threshold=float(content["operating_threshold"]),
             operating_threshold_rule=str(content["operating_threshold_rule"]),
+            selection=content.get("selection"),
         )
     except InputError as error:
         raise InputError(error.rule, path) from None
@@ -94,9 +114,36 @@ def read_info(model_dir: pathlib.Path) -> ModelInfo:
         raise InputError(f"not a readable model config ({type(error).__name__}: {error})", path) from None
 
 
-def save_weights(model_dir: pathlib.Path, network: keras.Model) -> None:
-    """Writes `model.weights.h5`, replacing older weights in one step."""
-    with temporary_beside(model_dir / WEIGHTS_FILE) as temporary:
+@contextlib.contextmanager
+def only_run_in(model_dir: pathlib.Path) -> Iterator[None]:
+    """Makes the folder and lets no second run write into it; the system frees the lock whatever ends the process.
+
+    A folder made here goes again where nothing was written into it.
+
+    Raises:
+        InputError: Another run holds it.
+    """
+    made = not model_dir.exists()
+    model_dir.mkdir(parents=True, exist_ok=True)
+    folder = os.open(model_dir, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError("another run is training in this --model_dir: wait for it", model_dir) from None
+        except OSError:
+            pass  # a file system without locks: two runs at once are the user's to avoid
+        yield
+    finally:
+        os.close(folder)
+        if made:
+            with contextlib.suppress(OSError):  # not empty
+                model_dir.rmdir()
+
+
+def save_weights(model_dir: pathlib.Path, network: keras.Model, name: str = WEIGHTS_FILE) -> None:
+    """Writes `model.weights.h5`, or weights of another name beside it, replacing older ones in one step."""
+    with temporary_beside(model_dir / name) as temporary:
         # Keras tells the format by the ending.
         with_ending = temporary.with_name(temporary.name + ".weights.h5")
         try:
@@ -104,6 +151,12 @@ def save_weights(model_dir: pathlib.Path, network: keras.Model) -> None:
             with_ending.replace(temporary)
         finally:
             with_ending.unlink(missing_ok=True)
+
+
+def copy_weights(model_dir: pathlib.Path, source: str, target: str) -> None:
+    """Copies weights within a model directory, replacing the target in one step."""
+    with temporary_beside(model_dir / target) as temporary:
+        shutil.copyfile(model_dir / source, temporary)
 
 
 def load_network(model_dir: pathlib.Path) -> tuple[keras.Model, ModelInfo]:

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tqdm
 
+from calcseg_tf.validation import SCORE, Validated
 from data_prep.atomic import write_text
 
 __all__ = ["EpochLog", "ProgressBar", "epoch_line"]
@@ -45,7 +46,13 @@ class EpochLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the line of a finished epoch."""
-        line = epoch_line(epoch + 1, logs or {})
+        self._write(epoch_line(epoch + 1, logs or {}))
+
+    def validated(self, validated: Validated) -> None:
+        """Writes the line of a validation."""
+        self._write(epoch_line(validated.epoch, {SCORE: validated.score}))
+
+    def _write(self, line: str) -> None:
         now = datetime.datetime.now(datetime.UTC)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(f"{now:%Y-%m-%dT%H:%M:%SZ} {line}\n")

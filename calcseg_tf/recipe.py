@@ -8,6 +8,7 @@ import keras
 
 from calcseg_tf.devices import DeviceConfig
 from calcseg_tf.fine_tuning import FineTuningConfig
+from calcseg_tf.held_out import ValidationConfig
 from calcseg_tf.input_pipeline import InputConfig
 from calcseg_tf.losses import LossConfig
 from calcseg_tf.models import ModelConfig
@@ -83,7 +84,9 @@ class TrainingConfig:
     batch_norm: str = "synchronized"
     precision: str = "float32"
     jit_compile: bool = False
+    validation: ValidationConfig = ValidationConfig()
     epochs: int = 500
+    checkpoint_every_steps: int = 0
     deterministic: bool = False
 
     def __post_init__(self) -> None:
@@ -96,6 +99,13 @@ class TrainingConfig:
         if self.fine_tuning.freeze_backbone_epochs and self.optimizer.ema_momentum:
             # Keras pairs averages and variables by position, and in the first stage there are fewer variables.
             raise InputError("--freeze_backbone_epochs and --ema_momentum exclude each other; found both")
+        if self.checkpoint_every_steps < 0:
+            raise InputError(f"--checkpoint_every_steps must be 0 or more; found {self.checkpoint_every_steps}")
+        if self.validation.validation_fraction and self.validation.validate_every_epochs > self.epochs:
+            raise InputError(
+                f"--validate_every_epochs must be at most --epochs, {self.epochs}; "
+                f"found {self.validation.validate_every_epochs}"
+            )
 
     def as_dict(self) -> dict[str, Any]:
         """Returns what `config.json` keeps; the network stands beside it."""

@@ -1,11 +1,15 @@
 """Predicts a split of the records and scores it; the operating threshold is chosen the same way, on training data."""
 
 import dataclasses
+import itertools
 import pathlib
+from collections.abc import Callable, Iterable
 
+import numpy as np
 import tqdm
 
 from calcseg_tf.evaluation import Evaluation, EvaluationResult, choose_threshold
+from calcseg_tf.held_out import held_out_records
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.model_directory import ModelInfo, write_info
 from data_prep.breast import breast_mask
@@ -14,7 +18,7 @@ from data_prep.manifest import Manifest, read_manifest
 from data_prep.schema import Record, from_example
 from data_prep.tfrecord import read_tfrecord
 
-__all__ = ["choose_operating_threshold", "score_split"]
+__all__ = ["choose_operating_threshold", "score_records", "score_split"]
 
 
 def score_split(
@@ -39,15 +43,41 @@ def score_split(
     count = min(manifest.images[split], most_images or manifest.images[split])
     if count == 0:
         raise InputError(f"the {split} split must hold a mammogram; found none", manifest.directory)
-    evaluation = Evaluation(extra_thresholds=extra_thresholds)
     records = (from_example(record) for shard in manifest.shards(split) for record in read_tfrecord(shard))
-    with tqdm.tqdm(total=count, unit="mammogram", desc=f"Predicting {split}") as bar:
-        for _, record in zip(range(count), records, strict=False):
-            _score(predictor, record, evaluation, bar)
+    return score_records(
+        predictor, itertools.islice(records, count), f"Predicting {split}", count, extra_thresholds=extra_thresholds
+    )
+
+
+def score_records(
+    predictor: Predictor,
+    records: Iterable[Record],
+    what: str,
+    count: int | None = None,
+    extra_thresholds: tuple[float, ...] = (),
+    seen: Callable[[Record, np.ndarray], None] = lambda *_: None,
+) -> EvaluationResult:
+    """Predicts mammograms at full resolution and scores them, one at a time.
+
+    Args:
+        predictor: The model.
+        records: At least one.
+        what: What the progress bar calls it.
+        count: How many records there are, where it is known.
+        extra_thresholds: Thresholds to count at beside the fixed grid.
+        seen: Called with each record and its probabilities, float32 [height, width].
+
+    Raises:
+        InputError: There is no record, or a shard is missing or damaged.
+    """
+    evaluation = Evaluation(extra_thresholds=extra_thresholds)
+    with tqdm.tqdm(total=count, unit="mammogram", desc=what) as bar:
+        for record in records:
+            seen(record, _score(predictor, record, evaluation, bar))
     return evaluation.result()
 
 
-def _score(predictor: Predictor, record: Record, evaluation: Evaluation, bar: tqdm.tqdm) -> None:
+def _score(predictor: Predictor, record: Record, evaluation: Evaluation, bar: tqdm.tqdm) -> np.ndarray:
     intensity = record.intensity()
     height = len(intensity)
     probability = predictor.probability(intensity, lambda rows: bar.update(rows / height))
@@ -56,29 +86,40 @@ def _score(predictor: Predictor, record: Record, evaluation: Evaluation, bar: tq
         row_mm, column_mm = record.pixel_spacing_mm
         area_mm2 = float(breast_mask(intensity).sum()) * row_mm * column_mm or None
     evaluation.add(probability, record.mask, record.image_id, record.patient_id, area_mm2)
+    return probability
 
 
 def choose_operating_threshold(
-    model_dir: pathlib.Path, records_dir: pathlib.Path, false_alarms_per_image: float, most_images: int
+    model_dir: pathlib.Path,
+    records_dir: pathlib.Path,
+    false_alarms_per_image: float,
+    most_images: int,
+    held_out: frozenset[str] = frozenset(),
 ) -> ModelInfo:
-    """Chooses the operating threshold on training mammograms and keeps it in the model directory.
+    """Chooses the operating threshold and keeps it in the model directory.
 
     Args:
         model_dir: A trained model.
         records_dir: What it was trained on.
         false_alarms_per_image: The most false alarms a mammogram, on average.
-        most_images: Training mammograms to look at.
+        most_images: Mammograms to look at.
+        held_out: Ids of the mammograms to choose on, held out of training; where there are none, those trained on.
 
     Returns:
         What `config.json` holds now; the threshold stays as it was where no threshold keeps the limit.
     """
-    predictor = Predictor.load(model_dir)
-    result = score_split(predictor, read_manifest(records_dir), "train", most_images=most_images)
-    images = len(result.images)
+    predictor, manifest = Predictor.load(model_dir), read_manifest(records_dir)
+    if held_out:
+        count = min(len(held_out), most_images)
+        records = itertools.islice(held_out_records(manifest, held_out), count)
+        result = score_records(predictor, records, "Predicting validation", count)
+    else:
+        result = score_split(predictor, manifest, "train", most_images=most_images)
+    images, kind = len(result.images), "validation" if held_out else "training"
     try:
         threshold = choose_threshold(result, false_alarms_per_image)
         rule = (
-            f"the lowest from which on {images} training mammograms have at most {false_alarms_per_image:g} false "
+            f"the lowest from which on {images} {kind} mammograms have at most {false_alarms_per_image:g} false "
             "alarms each on average (paper's protocol)"
         )
     except InputError as error:

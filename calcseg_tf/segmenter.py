@@ -25,7 +25,12 @@ class Segmenter(keras.Model):
 
     Batches are (image float32 [batch, height, width, 1] in [0, 1], mask uint8 of the same shape). It is itself the
     functional network (image to logit), so its weights file is the network's.
+
+    Attributes:
+        first_step: The step at which `fit` begins its first epoch: the data it is given begins there.
     """
+
+    first_step = 0
 
     @classmethod
     def of(cls, network: keras.Model, loss: LossConfig) -> "Segmenter":
@@ -96,6 +101,10 @@ class Segmenter(keras.Model):
         """Measures the same loss in inference mode."""
         image, mask = data
         return self._update_means(self._pixel_loss(self(image, training=False), mask))
+
+    def _maybe_load_initial_counters_from_ckpt(self, steps_per_epoch: int, initial_epoch: int) -> tuple[int, int]:
+        """Tells `fit` where to begin: Keras' own hook for it (Keras 2.15, `BackupAndRestore`), which no argument is."""
+        return initial_epoch, self.first_step
 
     def _pixel_loss(self, logit: tf.Tensor, mask: tf.Tensor) -> PixelLoss:
         replica = tf.distribute.get_replica_context()

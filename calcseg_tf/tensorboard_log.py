@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from calcseg_tf.example_crops import ExampleCrop, draw_crop
+from calcseg_tf.validation import SCORE, Validated
 from data_prep.atomic import temporary_beside
 from data_prep.errors import InputError
 from data_prep.tfrecord import read_tfrecord, write_tfrecord
@@ -109,6 +110,12 @@ class TensorBoardLog(keras.callbacks.Callback):
                 tf.summary.scalar(_tag(name), float(value), self._step())
             for name, picture in pictures.items():
                 tf.summary.image(name, picture[None], self._step(), description=_PICTURE_NOTE)
+        self._writer.flush()
+
+    def validated(self, validated: Validated) -> None:
+        """Writes the figures of a validation."""
+        with self._writing():
+            tf.summary.scalar(_tag(SCORE), validated.score, self._step())
         self._writer.flush()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:

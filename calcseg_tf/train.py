@@ -49,6 +49,12 @@ _EMA = flags.DEFINE_float("ema_momentum", 0.0, "Momentum of averaged weights, wh
 _BATCH_NORM = flags.DEFINE_string("batch_norm", "synchronized", "synchronized over all replicas, or local to each.")
 _PRECISION = flags.DEFINE_string("precision", "float32", "float32, mixed_bfloat16 or mixed_float16.")
 _JIT = flags.DEFINE_bool("jit_compile", False, "Compile the step with XLA; one replica only.")
+_VALIDATION = flags.DEFINE_float("validation_fraction", 0.0, "Share of the training patients held out; 0: none.")
+_VALIDATE_EVERY = flags.DEFINE_integer("validate_every_epochs", 1, "Epochs from one validation to the next.")
+_KEEP = flags.DEFINE_enum("keep", "best", ["best", "last"], "Weights that become the model, where there is validation.")
+_CHECKPOINT_EVERY = flags.DEFINE_integer(
+    "checkpoint_every_steps", 0, "Checkpoints inside an epoch; 0: only at its end, and when SIGTERM ends the run."
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Seeds weights, order, crops and augmentation.")
 _DEVICE = flags.DEFINE_string("device", "auto", "cpu, gpu, or auto: GPUs where there are any.")
 _REPLICAS = flags.DEFINE_integer(
@@ -57,17 +63,19 @@ _REPLICAS = flags.DEFINE_integer(
 _GROWTH = flags.DEFINE_bool("memory_growth", True, "Take GPU memory as needed, not all at the start.")
 _DETERMINISTIC = flags.DEFINE_bool("deterministic", False, "Repeatable bit for bit; slower.")
 _FALSE_ALARMS = flags.DEFINE_float(
-    "operating_false_alarms", 2.0, "The operating threshold allows this many false alarms a training mammogram."
+    "operating_false_alarms", 2.0, "The operating threshold allows this many false alarms a mammogram."
 )
 _THRESHOLD_IMAGES = flags.DEFINE_integer(
-    "operating_images", 8, "Training mammograms used to choose the operating threshold; 0 keeps 0.5."
+    "operating_images",
+    8,
+    "Validation mammograms, or training ones, used to choose the operating threshold; 0 keeps 0.5.",
 )
 _IMAGES_EVERY = flags.DEFINE_integer("images_every_epochs", 5, "Epochs between pictures in TensorBoard; 0: none.")
 _PROFILE = flags.DEFINE_list("profile_steps", [], "FIRST,LAST iteration of this start to profile for TensorBoard.")
 
 
 def main() -> None:
-    """Trains, then chooses the operating threshold on the train split."""
+    """Trains, then chooses the operating threshold on validation mammograms, or training ones where there are none."""
     from calcseg_tf.cluster import read_cluster
 
     cluster = read_cluster(os.environ)  # before TensorFlow, which reads the variable too
@@ -75,6 +83,7 @@ def main() -> None:
     from calcseg_tf.augment import AugmentConfig
     from calcseg_tf.devices import DeviceConfig
     from calcseg_tf.fine_tuning import FineTuningConfig
+    from calcseg_tf.held_out import ValidationConfig, held_out_images
     from calcseg_tf.input_pipeline import InputConfig
     from calcseg_tf.losses import LossConfig
     from calcseg_tf.models import model_config
@@ -82,6 +91,7 @@ def main() -> None:
     from calcseg_tf.scoring import choose_operating_threshold
     from calcseg_tf.tensorboard_log import LogConfig
     from calcseg_tf.training import train
+    from data_prep.manifest import read_manifest
 
     config = TrainingConfig(
         model=model_config(_MODEL.value, **_model_options()),
@@ -112,7 +122,9 @@ def main() -> None:
         precision=_PRECISION.value,
         jit_compile=_JIT.value,
         fine_tuning=FineTuningConfig(_BACKBONE.value, _FREEZE.value),
+        validation=ValidationConfig(_VALIDATION.value, _VALIDATE_EVERY.value, _KEEP.value),
         epochs=_EPOCHS.value,
+        checkpoint_every_steps=_CHECKPOINT_EVERY.value,
         deterministic=_DETERMINISTIC.value,
     )
     records_dir, model_dir = pathlib.Path(_RECORDS_DIR.value), pathlib.Path(_MODEL_DIR.value)
@@ -122,7 +134,10 @@ def main() -> None:
         print(f"{cluster.name} is done; the chief writes {model_dir}")
         return
     if _THRESHOLD_IMAGES.value > 0:
-        info = choose_operating_threshold(model_dir, records_dir, _FALSE_ALARMS.value, _THRESHOLD_IMAGES.value)
+        held_out = held_out_images(read_manifest(records_dir), _VALIDATION.value, _SEED.value)
+        info = choose_operating_threshold(
+            model_dir, records_dir, _FALSE_ALARMS.value, _THRESHOLD_IMAGES.value, held_out
+        )
         print(f"Operating threshold {info.operating_threshold:.4f}: {info.operating_threshold_rule}")
     print(f"Model: {model_dir}\nWatch or review: tensorboard --logdir {model_dir / 'tensorboard'}\n{DISCLAIMER}")
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import shutil
 import tempfile
@@ -11,22 +12,37 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from calcseg_tf.callbacks import EpochCheckpoint, History, StopOnNan
+from calcseg_tf.callbacks import StopOnNan
+from calcseg_tf.checkpointing import Checkpointing, Position, full_disk_told
 from calcseg_tf.cluster import Cluster
 from calcseg_tf.devices import check_workers_agree, count_replicas, describe_strategy, make_strategy
 from calcseg_tf.example_crops import training_crops
 from calcseg_tf.fine_tuning import FrozenBackbone, load_backbone_weights
-from calcseg_tf.input_pipeline import InputConfig, training_batches
-from calcseg_tf.model_directory import CONFIG_FILE, ModelInfo, read_info, save_weights, write_info
+from calcseg_tf.held_out import held_out_images, held_out_records
+from calcseg_tf.history import History
+from calcseg_tf.input_pipeline import InputConfig, training_batch_ids, training_batches
+from calcseg_tf.model_directory import (
+    BEST_WEIGHTS_FILE,
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    ModelInfo,
+    copy_weights,
+    only_run_in,
+    read_info,
+    save_weights,
+    write_info,
+)
 from calcseg_tf.models import build_network, model_name
 from calcseg_tf.precision import layers_of, with_loss_scaling
 from calcseg_tf.progress import EpochLog, ProgressBar
 from calcseg_tf.recipe import TrainingConfig
 from calcseg_tf.segmenter import Segmenter
 from calcseg_tf.tensorboard_log import LogConfig, TensorBoardLog
+from calcseg_tf.termination import Termination
+from calcseg_tf.train_split import check_train_split
+from calcseg_tf.validation import SCORE, Validation
 from data_prep.errors import InputError
 from data_prep.manifest import Manifest, read_manifest
-from data_prep.tfrecord import count_records
 
 __all__ = ["train"]
 
@@ -56,8 +72,9 @@ def train(
         InputError: Records, model directory or recipe break a rule, or the loss is no longer finite.
     """
     manifest = read_manifest(records_dir)
-    _check_train_split(manifest, records_dir)
-    info, found = _new_info(config, manifest), _found_info(model_dir)
+    held_out = held_out_images(manifest, config.validation.validation_fraction, config.inputs.seed)
+    check_train_split(manifest, config.inputs, held_out)
+    info, found = _new_info(config, manifest, held_out), _found_info(model_dir)
     if found is not None:
         _check_same_run(found, info, model_dir)
     _check_replicas(config, cluster)
@@ -65,8 +82,8 @@ def train(
     keras.utils.set_random_seed(config.inputs.seed + 1)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    with _own_copy(model_dir, cluster) as own_dir:
-        return _run(config, manifest, own_dir, info, found, say, log, cluster)
+    with _own_copy(model_dir, cluster) as own_dir, only_run_in(own_dir), full_disk_told(own_dir):
+        return _run(config, manifest, held_out, own_dir, info, found, say, log, cluster)
 
 
 @contextlib.contextmanager
@@ -89,6 +106,7 @@ def _own_copy(model_dir: pathlib.Path, cluster: Cluster | None) -> Iterator[path
 def _run(
     config: TrainingConfig,
     manifest: Manifest,
+    held_out: frozenset[str],
     model_dir: pathlib.Path,
     info: ModelInfo,
     found: ModelInfo | None,
@@ -101,57 +119,80 @@ def _run(
     strategy = make_strategy(config.devices, cluster)
     checkpoints = sorted(path.name for path in (model_dir / "checkpoints").glob("*"))
     check_workers_agree(strategy, cluster, [info.training, info.data, checkpoints])
-    checkpoint = EpochCheckpoint(model_dir / "checkpoints")
-    history = History(model_dir / "history.json", config.inputs.steps_per_epoch * _pixels_per_step(config.inputs))
+    termination = Termination()
+    checkpointing = Checkpointing(
+        model_dir / "checkpoints", config.inputs.steps_per_epoch, config.checkpoint_every_steps, termination
+    )
+    history = History(model_dir / "history.json", _pixels_per_step(config.inputs))
     with strategy.scope():
         segmenter = _build(config, manifest)
-        first_epoch = checkpoint.restore(segmenter)
-        if not first_epoch and config.fine_tuning.backbone_weights:
+        begin = checkpointing.restore(segmenter)
+        if begin == Position() and config.fine_tuning.backbone_weights:
             load_backbone_weights(segmenter, pathlib.Path(config.fine_tuning.backbone_weights))
-    history.resume(first_epoch)
-    if first_epoch > config.epochs:
-        raise InputError(f"--model_dir already holds {first_epoch} epochs; --epochs is {config.epochs}", model_dir)
-    if found is not None and first_epoch == config.epochs:  # the weights stay, and with them their threshold
+    history.resume(begin.epoch)
+    if begin.epoch + bool(begin.step) > config.epochs:
+        raise InputError(f"--model_dir already holds {begin}; --epochs is {config.epochs}", model_dir)
+    if found is not None and begin.epoch == config.epochs:  # the weights stay, and with them their threshold
         info = dataclasses.replace(
             info,
             operating_threshold=found.operating_threshold,
             operating_threshold_rule=found.operating_threshold_rule,
+            selection=found.selection,
         )
     write_info(model_dir, info)
     say(f"Training {segmenter.name} ({segmenter.count_params():,} weights) with {describe_strategy(strategy, cluster)}")
-    if first_epoch:
-        say(f"Going on after epoch {first_epoch} of {config.epochs}")
-    if first_epoch < config.epochs:
-        bar = ProgressBar(
-            _pixels_per_step(config.inputs), config.inputs.steps_per_epoch, int(segmenter.optimizer.iterations.numpy())
+    if held_out:
+        say(f"Validating on {len(held_out)} mammograms held out of the train split")
+    if begin != Position():
+        say(f"Going on after {begin} of {config.epochs} epochs")
+    lines = EpochLog(model_dir / "training.log", say)
+    lines.resume(begin.epoch)
+    bar = ProgressBar(
+        _pixels_per_step(config.inputs), config.inputs.steps_per_epoch, int(segmenter.optimizer.iterations.numpy())
+    )
+    recipe = {"model.name": model_name(config.model), **dataclasses.asdict(config)}
+    crops = training_crops(manifest) if log.images_every_epochs else ()
+    board = TensorBoardLog(model_dir / "tensorboard", recipe, crops, log)
+
+    def images_at(epoch: int, step: int) -> list[str]:
+        return training_batch_ids(manifest, config.inputs, epoch, step, held_out)
+
+    stop = StopOnNan(model_dir, config.inputs.steps_per_epoch, images_at, lambda: checkpointing.latest)
+    # Order matters: nothing is kept of a run gone wrong; the logs see the rates that History adds, and have all that a
+    # checkpoint has; what a validation is stopped in is kept.
+    callbacks: list[keras.callbacks.Callback] = [stop, history, bar, lines, board, checkpointing]
+    if config.fine_tuning.freeze_backbone_epochs:
+        callbacks.append(FrozenBackbone(config.fine_tuning.freeze_backbone_epochs))
+    to_do = begin.epoch < config.epochs
+    if held_out:
+        records = functools.partial(held_out_records, manifest, held_out)
+        every = config.validation.validate_every_epochs
+        validation = Validation(
+            info, records, every, model_dir, history, termination, [lines.validated, board.validated]
         )
-        lines = EpochLog(model_dir / "training.log", say)
-        lines.resume(first_epoch)
-        recipe = {"model.name": model_name(config.model), **dataclasses.asdict(config)}
-        crops = training_crops(manifest) if log.images_every_epochs else ()
-        board = TensorBoardLog(model_dir / "tensorboard", recipe, crops, log)
-        # Order matters: nothing is kept of a run gone wrong, and the logs see the rates that History adds.
-        callbacks = [StopOnNan(model_dir), history, bar, lines, board, checkpoint]
-        if config.fine_tuning.freeze_backbone_epochs:
-            callbacks.append(FrozenBackbone(config.fine_tuning.freeze_backbone_epochs))
-        with contextlib.closing(bar):
-            _fit(segmenter, config, manifest, first_epoch, callbacks)
-    # The plain network: a Segmenter's file would also hold the state of its metrics.
-    with segmenter.averaged_weights():
-        save_weights(model_dir, keras.Model(segmenter.inputs, segmenter.outputs))
-    return info
+        validation.resume(begin.epoch)
+        callbacks.append(validation)
+        to_do = to_do or validation.pending
+    if to_do:
+        segmenter.first_step = begin.step
+        batches = training_batches(manifest, config.inputs, begin.epoch, begin.step, held_out)
+        # A worker that stopped on its own would leave the others waiting: SIGTERM ends it, and with it all, at once.
+        with termination if cluster is None else contextlib.nullcontext(), contextlib.closing(bar):
+            _fit(segmenter, config, manifest, batches, begin.epoch, callbacks)
+    return _finish(segmenter, info, config, history, model_dir)
 
 
 def _fit(
     segmenter: Segmenter,
     config: TrainingConfig,
     manifest: Manifest,
+    batches: tf.data.Dataset,
     first_epoch: int,
     callbacks: list[keras.callbacks.Callback],
 ) -> None:
     try:
         segmenter.fit(
-            training_batches(manifest, config.inputs, first_epoch),
+            batches,
             initial_epoch=first_epoch,
             epochs=config.epochs,
             steps_per_epoch=config.inputs.steps_per_epoch,
@@ -188,31 +229,35 @@ def _check_replicas(config: TrainingConfig, cluster: Cluster | None) -> None:
         raise InputError(f"--jit_compile takes one replica; found {replicas}")
 
 
-def _check_train_split(manifest: Manifest, records_dir: pathlib.Path) -> None:
-    if manifest.images["train"] == 0:
-        raise InputError("the train split must hold a mammogram; found none", records_dir)
-    for shard in manifest.shard_infos:
-        path = manifest.directory / shard.name
-        if shard.split != "train":
-            continue
-        if not path.is_file():
-            raise InputError("a shard of the manifest is missing", path)
-        if (size := path.stat().st_size) != shard.bytes:
-            raise InputError(f"the manifest says {shard.bytes} bytes; found {size}: convert the data again", path)
-        # TensorFlow's reader ends the process on a record whose length claims a terabyte.
-        if (found := count_records(path)) != shard.examples:
-            raise InputError(f"the manifest says {shard.examples} records; found {found}: convert the data again", path)
-    if manifest.calcifications["train"] == 0:
-        raise InputError("the train split must hold a calcification; found none", records_dir)
+def _finish(
+    segmenter: Segmenter, info: ModelInfo, config: TrainingConfig, history: History, model_dir: pathlib.Path
+) -> ModelInfo:
+    """Writes the weights that are to be kept and, after validation, which ones they are."""
+    best = history.best(SCORE)  # None without validation
+    if best is not None and config.validation.keep == "best":
+        epoch = best[0]
+        copy_weights(model_dir, BEST_WEIGHTS_FILE, WEIGHTS_FILE)
+    else:
+        epoch = config.epochs
+        # The plain network: a Segmenter's file would also hold the state of its metrics.
+        with segmenter.averaged_weights():
+            save_weights(model_dir, keras.Model(segmenter.inputs, segmenter.outputs))
+    if best is not None:
+        score = history.entry(epoch).get(SCORE)
+        selection = {"epoch": epoch, SCORE: score, "best_epoch": best[0], f"best_{SCORE}": best[1]}
+        info = dataclasses.replace(info, selection=selection)
+        write_info(model_dir, info)
+    return info
 
 
-def _new_info(config: TrainingConfig, manifest: Manifest) -> ModelInfo:
+def _new_info(config: TrainingConfig, manifest: Manifest, held_out: frozenset[str]) -> ModelInfo:
     return ModelInfo(
         model=config.model,
         training=config.as_dict(),
         data={
             "data_set": manifest.data_set,
             "train_images": manifest.images["train"],
+            "validation_images": len(held_out),
             "train_calcifications": manifest.calcifications["train"],
             "intensity_mean": manifest.intensity_mean,
             "intensity_standard_deviation": manifest.intensity_standard_deviation,
@@ -242,7 +287,15 @@ def _check_same_run(found: ModelInfo, asked: ModelInfo, model_dir: pathlib.Path)
 
 
 def _check_same(what: str, found: Mapping[str, Any], asked: Mapping[str, Any], model_dir: pathlib.Path) -> None:
-    free_to_change = {"epochs", "device", "replicas", "memory_growth", "deterministic"}
+    free_to_change = {
+        "epochs",
+        "device",
+        "replicas",
+        "memory_growth",
+        "deterministic",
+        "checkpoint_every_steps",
+        "keep",
+    }
     if asked.get("optimizer", {}).get("schedule", "fixed") != "fixed":
         free_to_change.remove("epochs")  # the schedule ends with them
     for name in sorted(set(found) | set(asked)):

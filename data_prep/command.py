@@ -60,13 +60,13 @@ def _main(_: Sequence[str], call: Callable[[], None]) -> None:
     except (InputError, OSError) as error:
         if _DEBUG.value:
             raise
-        _fail(str(error))
+        _fail(str(error), getattr(error, "exit_status", 1))
     except KeyboardInterrupt:
         _fail("interrupted")
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, status: int = 1) -> None:
     # A path may hold what ends a line.
     told = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in message)
     print(f"error: {told}", file=sys.stderr)
-    sys.exit(1)
+    sys.exit(status)

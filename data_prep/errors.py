@@ -13,7 +13,10 @@ class InputError(ValueError):
         rule: What was expected and what was found, without the place; never holds patient data, so that it may be
             written into a manifest.
         where: The file, flag or folder, or "" where the rule names it.
+        exit_status: Of the command that it ends.
     """
+
+    exit_status = 1
 
     def __init__(self, rule: str, where: object = "") -> None:
         self.rule = rule

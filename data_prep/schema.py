@@ -25,8 +25,11 @@ __all__ = [
     "SCHEMA_VERSION",
     "SPLITS",
     "Record",
+    "RecordFacts",
     "decode_image_and_mask",
     "from_example",
+    "image_id_of",
+    "record_facts",
     "to_example",
 ]
 
@@ -86,6 +89,41 @@ class Record:
     def intensity(self) -> np.ndarray:
         """Returns float32 [height, width] in [0, 1]."""
         return self.pixels.astype(np.float32) / np.float32((1 << self.bits_stored) - 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordFacts:
+    """What a record tells of itself without its images being decoded.
+
+    Attributes:
+        image_id: As in `Record`.
+        height: Of image and mask in px.
+        width: Likewise.
+        calcification_count: As in `Record`.
+    """
+
+    image_id: str
+    height: int
+    width: int
+    calcification_count: int
+
+
+def record_facts(serialized: bytes) -> RecordFacts:
+    """Reads the facts of a record, unchecked but for being there.
+
+    Raises:
+        InputError: The bytes are no example, or a key is missing.
+    """
+    features = parse_example(serialized)
+    try:
+        return RecordFacts(
+            image_id=features[_IMAGE_ID].bytes_list.value[0].decode(),
+            height=int(features[_IMAGE_HEIGHT].int64_list.value[0]),
+            width=int(features[_IMAGE_WIDTH].int64_list.value[0]),
+            calcification_count=int(features[_COUNT].int64_list.value[0]),
+        )
+    except (IndexError, UnicodeDecodeError):
+        raise InputError("a record must hold its id, size and number of calcifications; one is missing") from None
 
 
 def to_example(record: Record) -> bytes:
@@ -204,3 +242,11 @@ def decode_image_and_mask(serialized: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tenso
     mask = tf.io.decode_png(features[_MASK_ENCODED], channels=1, dtype=tf.uint8)
     full_scale = tf.bitwise.left_shift(tf.constant(1, tf.int64), features[_IMAGE_BITS_STORED]) - 1
     return tf.cast(stored, tf.float32) / tf.cast(full_scale, tf.float32), mask
+
+
+def image_id_of(serialized: "tf.Tensor") -> "tf.Tensor":
+    """Reads the image id, a string scalar, of one serialised record inside a `tf.data` pipeline."""
+    import tensorflow as tf
+
+    feature = {_IMAGE_ID: tf.io.FixedLenFeature([], tf.string)}
+    return tf.io.parse_single_example(serialized, feature)[_IMAGE_ID]

@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from calcseg_tf.callbacks import EpochCheckpoint, History, StopOnNan
+from calcseg_tf.callbacks import StopOnNan
+from calcseg_tf.checkpointing import Checkpointing, Position
+from calcseg_tf.history import History
 from calcseg_tf.losses import LossConfig
 from calcseg_tf.models import build_network, model_config
 from calcseg_tf.segmenter import Segmenter
+from calcseg_tf.termination import Termination
 from data_prep.errors import InputError
 
 
@@ -26,10 +29,16 @@ def batches():
     return tf.data.Dataset.from_tensor_slices((image, mask)).batch(4)
 
 
+def checkpointing(folder):
+    return Checkpointing(folder / "checkpoints", 2, 0, Termination())
+
+
 def fit(segmenter, folder, epochs, *more, first=0):
-    history = History(folder / "history.json", pixels_per_epoch=800)
+    history = History(folder / "history.json", pixels_per_step=400)
     history.resume(first)
-    callbacks = [*more, StopOnNan(folder), history, EpochCheckpoint(folder / "checkpoints")]
+    checkpoints = checkpointing(folder)
+    stop = StopOnNan(folder, 2, lambda epoch, step: [f"image-{epoch}-{step}", "b", "b"], lambda: checkpoints.latest)
+    callbacks = [*more, stop, history, checkpoints]
     segmenter.fit(batches(), initial_epoch=first, epochs=epochs, verbose=0, callbacks=callbacks)
 
 
@@ -40,9 +49,9 @@ def kept(folder):
 def test_a_checkpoint_brings_back_weights_optimiser_and_epoch(tmp_path):
     segmenter = compiled()
     fit(segmenter, tmp_path, 3)
-    assert kept(tmp_path) == ["ckpt-2.index", "ckpt-3.index"]
+    assert kept(tmp_path) == ["ckpt-4.index", "ckpt-6.index"]
     again = compiled()
-    assert EpochCheckpoint(tmp_path / "checkpoints").restore(again) == 3
+    assert checkpointing(tmp_path).restore(again) == Position(3, 0)
     assert int(again.optimizer.iterations) == 6
     for one, other in zip(
         segmenter.get_weights() + segmenter.optimizer.variables, again.get_weights() + again.optimizer.variables,
@@ -52,7 +61,7 @@ def test_a_checkpoint_brings_back_weights_optimiser_and_epoch(tmp_path):
 
 
 def test_without_a_checkpoint_a_run_begins_at_0_and_writes_nothing(tmp_path):
-    assert EpochCheckpoint(tmp_path / "checkpoints").restore(compiled()) == 0
+    assert checkpointing(tmp_path).restore(compiled()) == Position(0, 0)
     assert not (tmp_path / "checkpoints").exists()
 
 
@@ -62,19 +71,22 @@ def test_a_damaged_or_foreign_checkpoint_is_one_line(tmp_path):
     other = Segmenter.of(build_network(config), LossConfig())
     other.compile(optimizer=keras.optimizers.Adam(0.01))
     with pytest.raises(InputError, match="cannot be restored"):
-        EpochCheckpoint(tmp_path / "checkpoints").restore(other)
-    data = tmp_path / "checkpoints" / "ckpt-1.data-00000-of-00001"
+        checkpointing(tmp_path).restore(other)
+    data = tmp_path / "checkpoints" / "ckpt-2.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:100])
     with pytest.raises(InputError, match="cannot be restored") as raised:
-        EpochCheckpoint(tmp_path / "checkpoints").restore(compiled())
+        checkpointing(tmp_path).restore(compiled())
     assert "\n" not in str(raised.value)
 
 
 def test_a_loss_that_is_not_a_number_leaves_the_good_epochs(tmp_path):
     rates = keras.callbacks.LearningRateScheduler(lambda epoch, _: 0.01 if epoch < 2 else 1e30)
-    with pytest.raises(InputError, match="the loss became nan at step 6; train again with a lower --learning_rate"):
+    with pytest.raises(InputError, match="the loss became nan at step 6") as raised:
         fit(compiled(), tmp_path, 5, rates)
-    assert kept(tmp_path) == ["ckpt-1.index", "ckpt-2.index"]
+    # The rate of 1e30 left weights of 1e30 after step 5, which were still numbers.
+    for words in ("cut from image-2-1, b;", f"checkpoint is {tmp_path}/checkpoints/ckpt-4;", "lower --learning_rate"):
+        assert words in str(raised.value)
+    assert kept(tmp_path) == ["ckpt-2.index", "ckpt-4.index"]
     assert [entry["epoch"] for entry in json.loads((tmp_path / "history.json").read_text())] == [1, 2]
 
 
@@ -88,9 +100,9 @@ class SpoilTheLastUpdate(keras.callbacks.Callback):
 
 
 def test_weights_that_no_loss_has_seen_yet_are_checked_before_they_are_kept(tmp_path):
-    with pytest.raises(InputError, match=r"is no longer finite at step 4"):
+    with pytest.raises(InputError, match=r"block1_conv3/kernel:0 is no longer finite at step 4; .* image-1-1, b;"):
         fit(compiled(), tmp_path, 5, SpoilTheLastUpdate())
-    assert kept(tmp_path) == ["ckpt-1.index"]
+    assert kept(tmp_path) == ["ckpt-2.index"]
 
 
 def test_a_resumed_history_drops_what_is_redone(tmp_path):

@@ -1,0 +1,155 @@
+"""Checkpoints of a training run: weights, optimiser, place in the data and the epoch's means so far."""
+
+import contextlib
+import dataclasses
+import errno
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from calcseg_tf.termination import Termination
+from data_prep.errors import InputError, UnfinishedError
+
+__all__ = ["Checkpointing", "Position", "full_disk_told"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Position:
+    """A place in a run's data.
+
+    Attributes:
+        epoch: Epochs done.
+        step: Steps done of the next one, fewer than it has.
+    """
+
+    epoch: int = 0
+    step: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.epoch} epochs" + (f" and {self.step} steps" if self.step else "")
+
+
+class Checkpointing(keras.callbacks.Callback):
+    """Saves at every epoch's end, every so many steps and on SIGTERM; keeps the last two checkpoints.
+
+    A checkpoint is named by the steps done since the run began: `ckpt-300`.
+
+    Args:
+        directory: Where they are.
+        steps_per_epoch: Steps of an epoch.
+        every_steps: Steps from one checkpoint to the next inside an epoch; 0: none there.
+        termination: Ends the run after a step.
+    """
+
+    def __init__(
+        self, directory: pathlib.Path, steps_per_epoch: int, every_steps: int, termination: Termination
+    ) -> None:
+        super().__init__()
+        self._directory = directory
+        self._steps_per_epoch = steps_per_epoch
+        self._every_steps = every_steps
+        self._termination = termination
+        self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self._begins_at = Position()
+
+    @property
+    def latest(self) -> str | None:
+        """Path of the latest checkpoint, as TensorFlow names it; None where there is none."""
+        return self._manager.latest_checkpoint
+
+    def set_model(self, model: keras.Model) -> None:
+        """Takes the compiled model whose state is kept."""
+        super().set_model(model)
+        model.optimizer.build(model.trainable_variables)
+        self._means = tf.train.Checkpoint(means=model.metrics)
+        checkpoint = tf.train.Checkpoint(
+            model=model, optimizer=model.optimizer, epoch=self._epoch, step=self._step, means=model.metrics
+        )
+        self._manager = tf.train.CheckpointManager(checkpoint, str(self._directory), max_to_keep=2)
+
+    def restore(self, model: keras.Model) -> Position:
+        """Restores the latest checkpoint into a compiled model.
+
+        Returns:
+            Where the run goes on; its beginning where there is no checkpoint.
+
+        Raises:
+            InputError: The checkpoint is damaged or of another network.
+        """
+        self.set_model(model)
+        if self.latest is None:
+            return Position()
+        try:
+            self._manager.checkpoint.restore(self.latest).assert_consumed()
+        except Exception as error:  # a damaged checkpoint can raise nearly anything
+            reason = " ".join(str(error).split())[:160]
+            raise InputError(f"the checkpoint cannot be restored ({reason})", self.latest) from None
+        self._begins_at = Position(int(self._epoch.numpy()), int(self._step.numpy()))
+        return self._begins_at
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Brings back the means of an epoch that is gone on with: `fit` has just reset them."""
+        self._at = epoch
+        if self._begins_at.step and epoch == self._begins_at.epoch:
+            self._means.restore(self.latest).expect_partial()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes a checkpoint where one is due, and ends the run where SIGTERM came."""
+        step = batch + 1
+        if step == self._steps_per_epoch:
+            return  # the epoch's end does it
+        done = self._at * self._steps_per_epoch + step
+        if self._termination.requested or (self._every_steps and done % self._every_steps == 0):
+            self._save(Position(self._at, step))
+        if self._termination.requested:
+            self._termination.end()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes the checkpoint of a finished epoch."""
+        self._save(Position(epoch + 1))
+        if self._termination.requested:
+            self._termination.end()
+
+    def _save(self, position: Position) -> None:
+        self._epoch.assign(position.epoch)
+        self._step.assign(position.step)
+        number = position.epoch * self._steps_per_epoch + position.step
+        try:
+            # Here and not further out: `fit` takes one of TensorFlow's errors of a full disk for the end of the data.
+            with full_disk_told(self._directory):
+                self._manager.save(checkpoint_number=number)
+        except UnfinishedError:
+            self._remove_parts(number)
+            raise
+
+    def _remove_parts(self, number: int) -> None:
+        """Removes what is there of a checkpoint that could not be written: the space is wanted."""
+        for path in self._directory.glob(f"ckpt-{number}[._]*"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+
+
+@contextlib.contextmanager
+def full_disk_told(where: pathlib.Path) -> Iterator[None]:
+    """Turns what Python, TensorFlow and HDF5 say of a disk, a quota or a file that is full into one line.
+
+    Raises:
+        UnfinishedError: There is no space.
+    """
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        reasons = (os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+        if (reason := next((reason for reason in reasons if reason in str(error)), None)) is None:
+            raise
+        raise UnfinishedError(
+            f"{reason}: what was written before is whole; make space, and the same command goes on from it", where
+        ) from None
