@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from calcseg_tf.callbacks import EpochCheckpoint
+from calcseg_tf.checkpointing import Checkpointing, Position
 from calcseg_tf.fine_tuning import FineTuningConfig, FrozenBackbone
 from calcseg_tf.losses import LossConfig
 from calcseg_tf.segmenter import Segmenter
+from calcseg_tf.termination import Termination
 from data_prep.errors import InputError
 
 EPOCHS, FROZEN = 4, 2
@@ -35,8 +36,8 @@ def batches():
 
 def train(segmenter, folder, first_epoch, last_epoch):
     """Trains epoch by epoch and returns the weights after each, of backbone and head."""
-    checkpoint = EpochCheckpoint(folder)
-    assert checkpoint.restore(segmenter) == first_epoch
+    checkpoint = Checkpointing(folder, 2, 0, Termination())
+    assert checkpoint.restore(segmenter) == Position(first_epoch)
     seen = []
 
     class Keep(keras.callbacks.Callback):

@@ -32,7 +32,7 @@ class Steps:
         print(f"\n== {name}\n$ python {' '.join(command[1:])}", flush=True)
         start = time.monotonic()
         if subprocess.run(command, cwd=ROOT, check=False).returncode:
-            sys.exit(f"error: the demo stopped in step {name!r}; its message is above")
+            sys.exit(f"error: stopped in step {name!r}; its message is above")
         self.seconds[name] = time.monotonic() - start
 
 
