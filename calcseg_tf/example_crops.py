@@ -1,17 +1,18 @@
 """The fixed crops on which a person watches a network learn: the same pixels every few epochs."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Sequence
 
 import numpy as np
 
 from calcseg_tf.heat_map import heat_colours
 from calcseg_tf.probability_map import to_codes
 from data_prep.manifest import Manifest
-from data_prep.schema import CALCIFICATION, IGNORE, Record, from_example
+from data_prep.schema import CALCIFICATION, IGNORE, from_example
 from data_prep.tfrecord import read_tfrecord
 
-__all__ = ["ExampleCrop", "choose_crops", "draw_crop", "training_crops"]
+__all__ = ["CROP_SIZE_PX", "ExampleCrop", "crop_of", "draw_crop", "training_crops"]
 
 CROP_SIZE_PX = 192
 _MOST_CROPS = 4
@@ -27,65 +28,68 @@ class ExampleCrop:
 
     Attributes:
         title: Which mammogram, and where in it.
+        top: First row; `left` likewise the first column.
         intensity: float32 [size, size] in [0, 1]; 0 outside the mammogram.
         mask: uint8 [size, size]; IGNORE outside the mammogram.
     """
 
     title: str
+    top: int
+    left: int
     intensity: np.ndarray
     mask: np.ndarray
 
+    def cut(self, image: np.ndarray) -> np.ndarray:
+        """Returns the same square of another image of that mammogram, [height, width]; 0 outside it."""
+        return _cut(image, self.top, self.left)
+
 
 def training_crops(manifest: Manifest) -> tuple[ExampleCrop, ...]:
-    """Cuts crops from the first training mammograms that have calcifications.
+    """Cuts one crop from each of four training mammograms with calcifications, of different patients if there are.
 
     Raises:
         InputError: A shard is missing or damaged.
     """
     serialized = (record for shard in manifest.shards("train") for record in read_tfrecord(shard))
-    records = (from_example(record) for _, record in zip(range(_MOST_READ), serialized, strict=False))
-    return choose_crops(records, "training mammogram")
+    by_patient: dict[str, list[ExampleCrop]] = {}
+    for _, record in zip(range(_MOST_READ), map(from_example, serialized), strict=False):
+        crop = crop_of("training mammogram", record.image_id, record.intensity(), record.mask)
+        if crop is not None:
+            by_patient.setdefault(record.patient_id, []).append(crop)
+        if len(by_patient) == _MOST_CROPS:
+            break
+    in_turns = itertools.zip_longest(*by_patient.values())
+    return tuple(crop for turn in in_turns for crop in turn if crop is not None)[:_MOST_CROPS]
 
 
-def choose_crops(records: Iterable[Record], kind: str) -> tuple[ExampleCrop, ...]:
-    """Cuts one crop from each of the first four mammograms with calcifications, of different patients if there are.
+def crop_of(kind: str, image_id: str, intensity: np.ndarray, mask: np.ndarray) -> ExampleCrop | None:
+    """Cuts the square around the calcified pixel that has the most others about it; None where there is none.
 
     Args:
-        records: Mammograms; no more are read than needed.
-        kind: What they are, such as "validation mammogram"; begins the titles.
+        kind: What it is cut from, such as "validation mammogram"; begins the title.
+        image_id: Which one.
+        intensity: float32 [height, width] in [0, 1].
+        mask: uint8 [height, width].
     """
-    first: list[ExampleCrop] = []
-    of_others: list[ExampleCrop] = []
-    patients: set[str] = set()
-    for record in records:
-        if not (record.mask == CALCIFICATION).any():
-            continue
-        crop = _cut(record, kind)
-        if record.patient_id not in patients:
-            patients.add(record.patient_id)
-            first.append(crop)
-        elif len(of_others) < _MOST_CROPS:
-            of_others.append(crop)
-        if len(first) == _MOST_CROPS:
-            break
-    return tuple((first + of_others)[:_MOST_CROPS])
-
-
-def _cut(record: Record, kind: str) -> ExampleCrop:
-    """Cuts the square around the calcified pixel that has the most others about it."""
-    points = np.argwhere(record.mask == CALCIFICATION)
+    points = np.argwhere(mask == CALCIFICATION)
+    if not len(points):
+        return None
     points = points[:: -(-len(points) // _MOST_COMPARED)]
     near = (np.abs(points[:, None] - points[None]) < CROP_SIZE_PX // 2).all(axis=2).sum(axis=1)
-    room = np.maximum(np.array(record.mask.shape) - CROP_SIZE_PX, 0)
-    top, left = np.clip(points[near.argmax()] - CROP_SIZE_PX // 2, 0, room)
-    window = np.s_[top : top + CROP_SIZE_PX, left : left + CROP_SIZE_PX]
-    mask = record.mask[window]
-    outside = [(0, CROP_SIZE_PX - length) for length in mask.shape]
+    room = np.maximum(np.array(mask.shape) - CROP_SIZE_PX, 0)
+    top, left = (int(corner) for corner in np.clip(points[near.argmax()] - CROP_SIZE_PX // 2, 0, room))
     return ExampleCrop(
-        title=f"{kind} {record.image_id}, {CROP_SIZE_PX} px from row {top}, column {left}",
-        intensity=np.pad(record.intensity()[window], outside),
-        mask=np.pad(mask, outside, constant_values=IGNORE),
+        title=f"{kind} {image_id}, {CROP_SIZE_PX} px from row {top}, column {left}",
+        top=top,
+        left=left,
+        intensity=_cut(intensity, top, left),
+        mask=_cut(mask, top, left, IGNORE),
     )
+
+
+def _cut(image: np.ndarray, top: int, left: int, outside: int = 0) -> np.ndarray:
+    crop = image[top : top + CROP_SIZE_PX, left : left + CROP_SIZE_PX]
+    return np.pad(crop, [(0, CROP_SIZE_PX - length) for length in crop.shape], constant_values=outside)
 
 
 def draw_crop(crop: ExampleCrop, probability: np.ndarray, caption: str) -> np.ndarray:

@@ -15,12 +15,12 @@ from data_prep.atomic import write_text
 
 __all__ = ["EpochLog", "ProgressBar", "epoch_line"]
 
-_LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ epoch=(\d+) .*\n")
+_LINE = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ epoch=(\d+) .*$(?=\n)", re.MULTILINE)
 _BAR = "{desc}: {percentage:3.0f}%|{bar}| {megapixels}, {elapsed} gone, {remaining} left{postfix}"
 
 
 class EpochLog(keras.callbacks.Callback):
-    """Says one line an epoch and appends it to a file, under the time in UTC.
+    """Says one line an epoch and keeps them in a file, under the time in UTC; the file is replaced in one step.
 
     Stands after what adds to the epoch's logs and before what writes the checkpoint: a killed run's file may have an
     epoch too many, which is dropped when the run goes on, but never one too few.
@@ -34,28 +34,29 @@ class EpochLog(keras.callbacks.Callback):
         super().__init__()
         self._path = path
         self._say = say
+        self._lines: dict[int, str] = {}
 
     def resume(self, epoch: int) -> None:
-        """Drops the lines of all but the first `epoch` epochs, and a line that a kill cut short."""
-        if not self._path.is_file():
-            return
-        lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-        kept = [line for line in lines if (match := _LINE.fullmatch(line)) and int(match[1]) <= epoch]
-        if kept != lines:
-            write_text(self._path, "".join(kept))
+        """Reads the lines of the first `epoch` epochs."""
+        if epoch and self._path.is_file():
+            text = self._path.read_text(encoding="utf-8", errors="replace")
+            self._lines = {int(match[1]): match[0] for match in _LINE.finditer(text) if int(match[1]) <= epoch}
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the line of a finished epoch."""
-        self._write(epoch_line(epoch + 1, logs or {}))
+        line = epoch_line(epoch + 1, logs or {})
+        self._lines[epoch + 1] = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%SZ} {line}"
+        self._tell(line)
 
     def validated(self, validated: Validated) -> None:
-        """Writes the line of a validation."""
-        self._write(epoch_line(validated.epoch, {SCORE: validated.score}))
+        """Adds the score of a validation to the line of its epoch."""
+        score = f"{SCORE}={validated.score:.5g}"
+        without = self._lines[validated.epoch].split(f" {SCORE}=")[0]  # a repeated validation has one there
+        self._lines[validated.epoch] = f"{without} {score}"
+        self._tell(f"epoch={validated.epoch} {score}")
 
-    def _write(self, line: str) -> None:
-        now = datetime.datetime.now(datetime.UTC)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(f"{now:%Y-%m-%dT%H:%M:%SZ} {line}\n")
+    def _tell(self, line: str) -> None:
+        write_text(self._path, "".join(f"{self._lines[epoch]}\n" for epoch in sorted(self._lines)))
         with tqdm.tqdm.external_write_mode():  # a bar makes room
             self._say(line)
 

@@ -150,9 +150,8 @@ def _run(
     bar = ProgressBar(
         _pixels_per_step(config.inputs), config.inputs.steps_per_epoch, int(segmenter.optimizer.iterations.numpy())
     )
-    recipe = {"model.name": model_name(config.model), **dataclasses.asdict(config)}
-    crops = training_crops(manifest) if log.images_every_epochs else ()
-    board = TensorBoardLog(model_dir / "tensorboard", recipe, crops, log)
+    crops = training_crops(manifest) if log.images_every_epochs and not held_out else ()
+    board = TensorBoardLog(model_dir / "tensorboard", config, log, crops)
 
     def images_at(epoch: int, step: int) -> list[str]:
         return training_batch_ids(manifest, config.inputs, epoch, step, held_out)
@@ -163,7 +162,7 @@ def _run(
     callbacks: list[keras.callbacks.Callback] = [stop, history, bar, lines, board, checkpointing]
     if config.fine_tuning.freeze_backbone_epochs:
         callbacks.append(FrozenBackbone(config.fine_tuning.freeze_backbone_epochs))
-    to_do = begin.epoch < config.epochs
+    to_do, validates = begin.epoch < config.epochs, False
     if held_out:
         records = functools.partial(held_out_records, manifest, held_out)
         every = config.validation.validate_every_epochs
@@ -172,8 +171,9 @@ def _run(
         )
         validation.resume(begin.epoch)
         callbacks.append(validation)
-        to_do = to_do or validation.pending
-    if to_do:
+        validates = validation.pending
+    board.resume(begin.epoch, validates)
+    if to_do or validates:
         segmenter.first_step = begin.step
         batches = training_batches(manifest, config.inputs, begin.epoch, begin.step, held_out)
         # A worker that stopped on its own would leave the others waiting: SIGTERM ends it, and with it all, at once.

@@ -54,13 +54,12 @@ def plot_all(result: EvaluationResult, threshold: float, output_dir: pathlib.Pat
     return paths
 
 
-def curve_image(name: str, result: EvaluationResult, threshold: float) -> np.ndarray:
-    """Draws one figure for a screen.
+def curve_image(name: str, result: EvaluationResult) -> np.ndarray:
+    """Draws one figure for a screen, without an operating threshold.
 
     Args:
         name: One of CURVES.
         result: What was evaluated.
-        threshold: Marked on the curve.
 
     Returns:
         RGB, uint8 [height, width, 3].
@@ -68,7 +67,7 @@ def curve_image(name: str, result: EvaluationResult, threshold: float) -> np.nda
     import matplotlib
 
     with matplotlib.rc_context(_STYLE):
-        figure = _figure(name, result, threshold)
+        figure = _figure(name, result, None)
         figure.canvas.draw()
         return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
 
@@ -79,7 +78,7 @@ def log_floor(x: np.ndarray) -> float:
     return float(positive.min()) / 2 if len(positive) else 1.0
 
 
-def _figure(name: str, result: EvaluationResult, threshold: float) -> Any:
+def _figure(name: str, result: EvaluationResult, threshold: float | None) -> Any:
     """Returns one figure, drawn without a display and without matplotlib's global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -102,7 +101,7 @@ def _plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def _froc(axes: Any, result: EvaluationResult, threshold: float) -> None:
+def _froc(axes: Any, result: EvaluationResult, threshold: float | None) -> None:
     axes.set(title="FROC", xlabel="false alarms per mammogram", ylabel="sensitivity (calcifications found)")
     curve = result.froc
     if curve.sensitivity is None:
@@ -115,14 +114,15 @@ def _froc(axes: Any, result: EvaluationResult, threshold: float) -> None:
     axes.semilogx(x[peak:], curve.sensitivity[peak:], color=_COLOUR, marker=".", markersize=4)
     if peak > 0:
         axes.semilogx(x[: peak + 1], curve.sensitivity[: peak + 1], color="0.6", linestyle=":", label="merging")
-    at = result.at_threshold(threshold)
-    _mark(axes, max(at.false_positives_per_image.value or 0.0, floor), at.sensitivity.value, threshold)
+    if threshold is not None:
+        at = result.at_threshold(threshold)
+        _mark(axes, max(at.false_positives_per_image.value or 0.0, floor), at.sensitivity.value, threshold)
     if (curve.false_positives_per_image == 0).any():
         axes.set_xlabel("false alarms per mammogram (0 drawn at the left end)")
     axes.set_ylim(-0.02, 1.02)
 
 
-def _roc(axes: Any, result: EvaluationResult, threshold: float) -> None:
+def _roc(axes: Any, result: EvaluationResult, threshold: float | None) -> None:
     axes.set(title="Per-pixel ROC", xlabel="false-positive rate", ylabel="true-positive rate")
     curve = roc_curve(*result.pixels)
     if curve is None or result.roc_auc.value is None:
@@ -137,7 +137,7 @@ def _roc(axes: Any, result: EvaluationResult, threshold: float) -> None:
     axes.set_ylim(-0.02, 1.02)
 
 
-def _precision_recall(axes: Any, result: EvaluationResult, threshold: float) -> None:
+def _precision_recall(axes: Any, result: EvaluationResult, threshold: float | None) -> None:
     axes.set(title="Per-pixel precision-recall", xlabel="recall", ylabel="precision")
     curve = precision_recall_curve(*result.pixels)
     if curve is None or result.average_precision.value is None:
@@ -151,8 +151,10 @@ def _precision_recall(axes: Any, result: EvaluationResult, threshold: float) -> 
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
 
 
-def _mark_curve(axes: Any, curve: Curve, threshold: float) -> None:
-    """Marks the point of a curve whose threshold is the lowest at or above the operating one."""
+def _mark_curve(axes: Any, curve: Curve, threshold: float | None) -> None:
+    """Marks the point of a curve whose threshold is the lowest at or above the operating one, if there is one."""
+    if threshold is None:
+        return
     above = np.flatnonzero(curve.thresholds >= threshold - 1e-9)
     index = above[np.argmin(curve.thresholds[above])]
     _mark(axes, float(curve.x[index]), float(curve.y[index]), threshold)
