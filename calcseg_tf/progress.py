@@ -1,8 +1,10 @@
 """What a person sees while a network trains: a bar in a terminal, and one line an epoch there and in training.log."""
 
 import datetime
+import logging
 import pathlib
 import re
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -82,6 +84,7 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Opens the bar."""
+        logging.getLogger("tensorflow").addFilter(_is_worth_telling)
         self._bar = _MegapixelBar(
             self._pixels_per_step,
             total=self.params["epochs"] * self._steps_per_epoch,
@@ -89,13 +92,12 @@ class ProgressBar(keras.callbacks.Callback):
             bar_format=_BAR,
             file=sys.stdout,
             disable=not sys.stdout.isatty(),
-            dynamic_ncols=True,
             leave=False,
         )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Names the epoch."""
-        self._bar.set_description(f"epoch {epoch + 1}/{self.params['epochs']}", refresh=False)
+        self._bar.set_description_str(f"epoch {epoch + 1}/{self.params['epochs']}", refresh=False)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Moves the bar by an iteration."""
@@ -124,7 +126,17 @@ class _MegapixelBar(tqdm.tqdm):
         values = super().format_dict
         done = values["n"] - values["initial"]
         rate = values["rate"] or (done / values["elapsed"] if values["elapsed"] else 0.0)
-        return {**values, "megapixels": f"{rate * self._megapixels_per_step:.3g} MPix/s"}
+        return {
+            **values,
+            "megapixels": f"{rate * self._megapixels_per_step:.3g} MPix/s",
+            # tqdm draws nothing in a terminal that says it has 0 columns, as many in containers do.
+            "ncols": shutil.get_terminal_size().columns,
+        }
+
+
+def _is_worth_telling(record: logging.LogRecord) -> bool:
+    """Tells Keras' timings of callbacks from its warnings: where steps are short, any callback is slow."""
+    return "is slow compared to the batch time" not in record.getMessage()
 
 
 def epoch_line(epoch: int, logs: Mapping[str, Any]) -> str:

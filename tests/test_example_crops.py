@@ -13,11 +13,11 @@ def test_the_crop_lies_where_most_calcifications_are_and_holds_the_pixels_of_the
     mask[20, 30] = 1
     mask[300:310, 400] = 1
     crop = crop_of("training mammogram", "image-1", picture(), mask)
-    assert (crop.top, crop.left) == (400 - CROP_SIZE_PX, 400 - CROP_SIZE_PX // 2)
+    assert (crop.top, crop.left) == (300 - CROP_SIZE_PX // 2, 400 - CROP_SIZE_PX // 2)
     assert crop.mask.sum() == 10
-    np.testing.assert_array_equal(crop.intensity, picture()[208:400, 304:496])
+    np.testing.assert_array_equal(crop.intensity, picture()[204:396, 304:496])
     np.testing.assert_array_equal(crop.cut(mask), crop.mask)
-    assert crop.title == "training mammogram image-1, 192 px from row 208, column 304"
+    assert crop.title == "training mammogram image-1, 192 px from row 204, column 304"
 
 
 def test_a_mammogram_smaller_than_the_crop_is_completed_by_ignored_pixels():
@@ -37,11 +37,11 @@ def test_without_a_calcification_there_is_no_crop():
 def test_training_crops_are_of_different_patients_first(tmp_path):
     mask = np.zeros((40, 40), np.uint8)
     empty, mask[3, 3] = mask.copy(), 1
-    pixels = np.zeros((40, 40), np.uint16)
+    pixels = np.arange(1600, dtype=np.uint16).reshape(40, 40)
     patients = ["a", "a", "a", "b", "c"]
     records = [fake_record(pixels, mask, name=f"image-{n}", patient=p) for n, p in enumerate(patients)]
     records.append(fake_record(pixels, empty, name="image-empty", patient="d"))
-    manifest = write_fake_records(tmp_path, {"train": records, "test": []})
+    manifest = write_fake_records(tmp_path, {"train": records, "test": [fake_record(name="other")]})
     names = [crop.title.split(",")[0].split()[-1] for crop in training_crops(manifest)]
     assert names == ["image-0", "image-3", "image-4", "image-1"]
 

@@ -1,7 +1,10 @@
+import fcntl
 import os
 import pty
 import re
+import struct
 import subprocess
+import termios
 
 from calcseg_tf.progress import EpochLog, epoch_line
 from calcseg_tf.validation import Validated
@@ -84,10 +87,11 @@ def test_a_terminal_shows_rate_and_time_left_above_it_a_line_an_epoch(tmp_path):
     assert "WARNING" not in shown
 
 
-def in_terminal(arguments):
-    """Runs a command in a pseudo-terminal of 120 columns; returns all that it showed."""
+def in_terminal(arguments, columns=120):
+    """Runs a command in a pseudo-terminal; returns all that it showed."""
     controller, terminal = pty.openpty()
-    env = {**environment(), "COLUMNS": "120", "LINES": "40", "TERM": "xterm"}
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    env = {name: value for name, value in environment().items() if name not in ("COLUMNS", "LINES")}
     running = subprocess.Popen(arguments, cwd=ROOT, env=env, stdin=terminal, stdout=terminal, stderr=terminal)
     os.close(terminal)
     shown = b""
