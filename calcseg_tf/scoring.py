@@ -71,7 +71,8 @@ def score_records(
         InputError: There is no record, or a shard is missing or damaged.
     """
     evaluation = Evaluation(extra_thresholds=extra_thresholds)
-    with tqdm.tqdm(total=count, unit="mammogram", desc=what) as bar:
+    # None: no bar where it is no terminal.
+    with tqdm.tqdm(total=count, unit="mammogram", desc=what, disable=None) as bar:
         for record in records:
             seen(record, _score(predictor, record, evaluation, bar))
     return evaluation.result()
