@@ -31,7 +31,10 @@ class Position:
     step: int = 0
 
     def __str__(self) -> str:
-        return f"{self.epoch} epochs" + (f" and {self.step} steps" if self.step else "")
+        epochs, steps = (
+            f"{n} {unit}{'' if n == 1 else 's'}" for n, unit in ((self.epoch, "epoch"), (self.step, "step"))
+        )
+        return f"{epochs} and {steps}" if self.step else epochs
 
 
 class Checkpointing(keras.callbacks.Callback):

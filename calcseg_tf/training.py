@@ -144,7 +144,7 @@ def _run(
     if held_out:
         say(f"Validating on {len(held_out)} mammograms held out of the train split")
     if begin != Position():
-        say(f"Going on after {begin} of {config.epochs} epochs")
+        say(f"Going on after {begin}, of {config.epochs}")
     lines = EpochLog(model_dir / "training.log", say)
     lines.resume(begin.epoch)
     bar = ProgressBar(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calcseg_tf.augment import AugmentConfig
-from calcseg_tf.input_pipeline import InputConfig, crops_of, training_batches
+from calcseg_tf.input_pipeline import InputConfig, crops_of, training_batch_ids, training_batches
 from data_prep.errors import InputError
 from tests.fakes.records import fake_record, write_fake_records
 
@@ -144,6 +144,9 @@ def tinted(count, size=16):
     return [fake_record(np.full((size, size), n, np.uint16), mask, name=f"image-{n}") for n in range(1, count + 1)]
 
 
+HELD_OUT = frozenset({"image-2", "image-7", "image-9"})
+
+
 def numbers_of(batch):
     return np.rint(batch[0].numpy().max(axis=(1, 2, 3)) * 4095).astype(int).tolist()
 
@@ -178,6 +181,32 @@ def test_a_run_resumed_at_an_epoch_sees_what_it_would_have_seen(manifest):
     again = take(training_batches(manifest, small()), 3)
     for one, other in zip(undisturbed, again, strict=False):
         np.testing.assert_array_equal(one[0], other[0])
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("place", [(0, 1), (1, 2), (2, 0)])
+def test_a_run_resumed_inside_an_epoch_sees_what_it_would_have_seen(manifest, accumulate, place):
+    config = small(accumulate_steps=accumulate)
+    undisturbed = take(training_batches(manifest, config), 9)
+    resumed = take(training_batches(manifest, config, *place), 9 - 3 * place[0] - place[1])
+    for one, other in zip(undisturbed[3 * place[0] + place[1] :], resumed, strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_ids_of_a_batch_are_those_of_the_mammograms_it_was_cut_from(manifest, accumulate):
+    config = small(accumulate_steps=accumulate)
+    for number, (image, _) in enumerate(take(training_batches(manifest, config, held_out=HELD_OUT), 6)):
+        ids = training_batch_ids(manifest, config, number // 3, number % 3, HELD_OUT)
+        highest = image.reshape(4 * accumulate, -1).max(axis=1)
+        assert ids == [f"image-{n}" for n in np.rint(highest * 4095).astype(int)]
+
+
+def test_mammograms_that_are_held_out_are_never_seen_and_all_others_are(manifest):
+    batches = training_batches(manifest, small(steps_per_epoch=20), held_out=HELD_OUT).take(40)
+    seen = {f"image-{number}" for batch in batches for number in numbers_of(batch)}
+    assert seen == {f"image-{number}" for number in range(1, 11)} - HELD_OUT
 
 
 def test_epochs_and_seeds_differ(manifest):

@@ -114,7 +114,7 @@ def test_a_stopped_run_goes_on_to_the_result_of_an_undisturbed_one(finished, rec
     shutil.copytree(finished / "stopped", tmp_path / "model")
     ended = train(records_dir, tmp_path / "model", "--deterministic")
     assert ended.returncode == 0, ended.stderr
-    assert "Going on after 1 epochs of 2" in ended.stdout
+    assert "Going on after 1 epoch, of 2" in ended.stdout
     assert_same_weights(tmp_path / "model", finished / "whole")
     timing = "pixels_per_second"
     assert history_of(tmp_path / "model", timing) == history_of(finished / "whole", timing)
