@@ -1,9 +1,11 @@
 """Which devices a run uses, and the strategy that spreads a batch over them and over the workers of a cluster."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -11,9 +13,17 @@ from tensorflow.python.client import device_lib
 from tensorflow.python.distribute import collective_all_reduce_strategy
 
 from calcseg_tf.cluster import Cluster
-from data_prep.errors import InputError
+from data_prep.errors import InputError, UnfinishedError
 
-__all__ = ["DEVICES", "DeviceConfig", "check_workers_agree", "count_replicas", "describe_strategy", "make_strategy"]
+__all__ = [
+    "DEVICES",
+    "DeviceConfig",
+    "check_workers_agree",
+    "count_replicas",
+    "describe_strategy",
+    "make_strategy",
+    "needing_workers",
+]
 
 DEVICES = ("auto", "cpu", "gpu")
 
@@ -70,7 +80,11 @@ def make_strategy(config: DeviceConfig, cluster: Cluster | None = None) -> tf.di
         raise InputError(f"--replicas={replicas} must be asked for before TensorFlow starts its devices") from None
     kind = "GPU" if gpus else "CPU"
     if cluster is not None:
-        return _MultiWorkerStrategy(cluster, kind, replicas)
+        try:
+            return _MultiWorkerStrategy(cluster, kind, replicas)
+        except tf.errors.UnknownError as error:
+            address = cluster.addresses[cluster.task_type][cluster.task_index]
+            raise InputError(f"{cluster.name} cannot listen at {address} of TF_CONFIG ({error.message})") from None
     if kind == "CPU" and replicas == 1:
         return tf.distribute.get_strategy()
     return tf.distribute.MirroredStrategy([f"/{kind.lower()}:{index}" for index in range(replicas)])
@@ -111,6 +125,25 @@ def check_workers_agree(strategy: tf.distribute.Strategy, cluster: Cluster | Non
             "the workers of TF_CONFIG must be started with the same flags, records, --model_dir (which every worker "
             "must be able to read) and TensorFlow; they differ"
         )
+
+
+@contextlib.contextmanager
+def needing_workers(cluster: Cluster | None) -> Iterator[None]:
+    """Turns what TensorFlow raises when a worker of the cluster is lost into one line.
+
+    Raises:
+        UnfinishedError: Another worker ended or cannot be reached; within seconds of a death, later when a line breaks.
+    """
+    errors = tf.errors
+    try:
+        yield
+    except (errors.UnavailableError, errors.AbortedError, errors.CancelledError, errors.DeadlineExceededError) as error:
+        if cluster is None:
+            raise
+        raise UnfinishedError(
+            f"another worker of TF_CONFIG ended or cannot be reached ({type(error).__name__}); its own output says "
+            "why. Start all workers again to go on"
+        ) from None
 
 
 def _gpus(config: DeviceConfig) -> list[Any]:

@@ -74,6 +74,7 @@ class PixelLoss:
         local: This replica's share: the sum over replicas is the mean over the global batch, and so is the sum of its
             gradients. float32, carries the gradient.
         total: The global mean, equal on every replica. float32.
+        denominator: What the global mean was divided by. float32.
         positives: Positive pixels of the global batch. float32.
         negatives: Negative pixels that entered (ties at the threshold count by their share). float32.
         threshold: The probability that the network gives the easiest negative that entered. float32.
@@ -81,6 +82,7 @@ class PixelLoss:
 
     local: tf.Tensor
     total: tf.Tensor
+    denominator: tf.Tensor
     positives: tf.Tensor
     negatives: tf.Tensor
     threshold: tf.Tensor
@@ -131,6 +133,7 @@ def pixel_loss(logit: tf.Tensor, mask: tf.Tensor, config: LossConfig, all_reduce
     return PixelLoss(
         local=local,
         total=all_reduce(tf.stop_gradient(local)),
+        denominator=denominator,
         positives=tf.cast(positives, tf.float32),
         negatives=tf.cast(chosen, tf.float32),
         threshold=threshold,

@@ -51,8 +51,8 @@ class Segmenter(keras.Model):
         """Makes one update of the weights from this replica's part of a global batch, or of several.
 
         Several, [batch, accumulated, height, width, 1], are iterations of their own: batch norm and the hardest
-        negatives are taken over each. Their gradients are then pooled by pixel: the update follows the mean over all
-        pixels that entered any of them.
+        negatives are taken over each. Their gradients are then pooled: the update follows the mean over all pixels that
+        entered any of them, each with its weight.
         """
         image, mask = data
         if image.shape.rank == 4:
@@ -74,17 +74,16 @@ class Segmenter(keras.Model):
     def _pooled_gradients(
         self, images: list[tf.Tensor], masks: list[tf.Tensor]
     ) -> tuple[list[tf.Tensor], dict[str, Any]]:
-        total, pixels = [tf.zeros_like(variable) for variable in self.trainable_variables], tf.constant(0.0)
+        total, denominator = [tf.zeros_like(variable) for variable in self.trainable_variables], tf.constant(0.0)
         results: dict[str, Any] = {}
         for image, mask in zip(images, masks, strict=True):
             # One after another: TensorFlow would hold the activations of all of them at once.
             with tf.control_dependencies(total):
                 loss, gradients = self._loss_and_gradients(tf.identity(image), mask)
-            entered = loss.positives + loss.negatives
-            total = [one + entered * other for one, other in zip(total, gradients, strict=True)]
-            pixels += entered
+            total = [one + loss.denominator * other for one, other in zip(total, gradients, strict=True)]
+            denominator += loss.denominator
             results = self._update_means(loss)
-        return [tf.math.divide_no_nan(gradient, pixels) for gradient in total], results
+        return [tf.math.divide_no_nan(gradient, denominator) for gradient in total], results
 
     @contextlib.contextmanager
     def averaged_weights(self) -> Iterator[None]:

@@ -15,7 +15,13 @@ import tensorflow as tf
 from calcseg_tf.callbacks import StopOnNan
 from calcseg_tf.checkpointing import Checkpointing, Position, full_disk_told
 from calcseg_tf.cluster import Cluster
-from calcseg_tf.devices import check_workers_agree, count_replicas, describe_strategy, make_strategy
+from calcseg_tf.devices import (
+    check_workers_agree,
+    count_replicas,
+    describe_strategy,
+    make_strategy,
+    needing_workers,
+)
 from calcseg_tf.example_crops import training_crops
 from calcseg_tf.fine_tuning import FrozenBackbone, load_backbone_weights
 from calcseg_tf.held_out import held_out_images, held_out_records
@@ -82,7 +88,12 @@ def train(
     keras.utils.set_random_seed(config.inputs.seed + 1)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    with _own_copy(model_dir, cluster) as own_dir, only_run_in(own_dir), full_disk_told(own_dir):
+    with (
+        _own_copy(model_dir, cluster) as own_dir,
+        needing_workers(cluster),
+        only_run_in(own_dir),
+        full_disk_told(own_dir),
+    ):
         return _run(config, manifest, held_out, own_dir, info, found, say, log, cluster)
 
 

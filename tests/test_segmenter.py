@@ -93,14 +93,14 @@ def after_one_update(loss, image, mask):
     return segmenter.get_weights()[0].item(), history
 
 
-def test_accumulated_batches_update_as_the_larger_batch_does():
+@pytest.mark.parametrize("loss", [LossConfig("cross_entropy"), LossConfig("weighted_cross_entropy", positive_weight=9)])
+def test_accumulated_batches_update_as_the_larger_batch_does(loss):
     rng = np.random.default_rng(4)
     image = rng.normal(size=(12, 5, 5, 1)).astype(np.float32)
     mask = rng.choice(np.array([0, 0, 1, 255], np.uint8), image.shape)
     mask[:4] = 255  # the first micro-batch counts fewer pixels than the others
     mask[0, 0, 0] = 1
     accumulated = [array.reshape(3, 4, 5, 5, 1).swapaxes(0, 1) for array in (image, mask)]
-    loss = LossConfig("cross_entropy")
     weight, _ = after_one_update(loss, image, mask)
     assert abs(weight - 1) > 1e-3
     assert after_one_update(loss, *accumulated)[0] == pytest.approx(weight, abs=1e-6)

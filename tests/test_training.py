@@ -1,15 +1,17 @@
+import contextlib
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import time
 
 import h5py
 import numpy as np
 import pytest
 
-from calcseg_tf.devices import DeviceConfig
 from calcseg_tf.models import model_config
 from calcseg_tf.recipe import OptimizerConfig, TrainingConfig
 from data_prep.errors import InputError
@@ -72,12 +74,16 @@ def history_of(model_dir, *without):
 
 @pytest.fixture(scope="module")
 def finished(records_dir, tmp_path_factory):
-    """Three finished runs: undisturbed and stopped after an epoch (bit for bit repeatable), and on two replicas."""
+    """Finished runs: undisturbed and stopped after an epoch (bit for bit repeatable), each also with averaged weights;
+    on four replicas.
+    """
     folder = tmp_path_factory.mktemp("finished")
     runs = {
         "whole": (["--deterministic"], {"operating_images": 2}),
         "stopped": (["--deterministic"], {"epochs": 1}),
-        "replicas": ([], {"replicas": 2}),
+        "replicas": ([], {"replicas": 4}),
+        "averaged": (["--deterministic"], {"ema_momentum": 0.8}),
+        "averaged_stopped": (["--deterministic"], {"ema_momentum": 0.8, "epochs": 1}),
     }
     calls = [arguments_of(records_dir, folder / name, *run, **changes) for name, (run, changes) in runs.items()]
     for name, ended in zip(runs, run_modules(MODULE, calls), strict=True):
@@ -120,12 +126,89 @@ def test_a_stopped_run_goes_on_to_the_result_of_an_undisturbed_one(finished, rec
     assert history_of(tmp_path / "model", timing) == history_of(finished / "whole", timing)
 
 
-def test_two_replicas_give_the_weights_of_one(finished):
-    assert "2 replicas on CPU" in (finished / "replicas.out").read_text()
-    assert_same_weights(finished / "replicas", finished / "whole", atol=1e-4)
-    for one, other in zip(history_of(finished / "replicas"), history_of(finished / "whole"), strict=True):
-        assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
-        assert one["positives"] == other["positives"]
+def assert_same_run(one, other):
+    assert_same_weights(one, other, atol=1e-5)
+    for first, second in zip(history_of(one), history_of(other), strict=True):
+        assert first["loss"] == pytest.approx(second["loss"], rel=1e-5)
+        assert (first["positives"], first["negatives"]) == (second["positives"], second["negatives"])
+
+
+def test_four_replicas_give_the_weights_of_one(finished):
+    assert "4 replicas on CPU" in (finished / "replicas.out").read_text()
+    assert_same_run(finished / "replicas", finished / "whole")
+
+
+def workers_of(*calls):
+    """Runs one worker with each call's arguments, all at once on loopback."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in calls]
+        for free in sockets:
+            free.bind(("127.0.0.1", 0))
+        addresses = [f"127.0.0.1:{free.getsockname()[1]}" for free in sockets]
+    running = []
+    for index, arguments in enumerate(calls):
+        cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+        running.append(
+            subprocess.Popen(
+                [sys.executable, "-m", MODULE, *arguments],
+                cwd=ROOT,
+                env={**environment(), "TF_CONFIG": json.dumps(cluster)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    try:
+        results = [worker.communicate(timeout=240) for worker in running]
+    finally:
+        for worker in running:
+            worker.kill()
+    return [
+        subprocess.CompletedProcess(arguments, worker.returncode, *result)
+        for arguments, worker, result in zip(calls, running, results, strict=True)
+    ]
+
+
+def test_two_workers_of_two_replicas_give_the_weights_of_one_process(finished, records_dir, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    arguments = arguments_of(records_dir, tmp_path / "model", replicas=2)
+    chief, other = workers_of(arguments, arguments)
+    assert (chief.returncode, other.returncode) == (0, 0), (chief.stderr, other.stderr)
+    assert "4 replicas on CPU" in chief.stdout
+    assert "2 on each of 2 workers; this is worker 0, which writes the model directory" in chief.stdout
+    assert "worker 1 is done" in other.stdout
+    assert_same_run(tmp_path / "model", finished / "whole")
+    # Written once: what the other worker had to write is gone with its folder.
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {
+        path.name for path in (finished / "whole").iterdir()
+    }
+    assert len(list((tmp_path / "model" / "tensorboard").glob("events*"))) == 1
+    assert not list(tmp_path.glob("calcseg-worker-*"))
+
+
+@pytest.mark.slow
+def test_workers_go_on_together_and_refuse_to_train_different_things(finished, records_dir, tmp_path):
+    stopped = tmp_path / "stopped"
+    shutil.copytree(finished / "stopped", stopped)
+    for ended in workers_of(*[arguments_of(records_dir, stopped, replicas=2)] * 2):
+        assert ended.returncode == 0, ended.stderr
+        assert "Going on after epoch 1 of 2" in ended.stdout
+    assert_same_run(stopped, finished / "whole")
+    model_dir = tmp_path / "model"
+    other_rate = arguments_of(records_dir, model_dir, replicas=2, learning_rate=0.02)
+    for ended in workers_of(arguments_of(records_dir, model_dir, replicas=2), other_rate):
+        assert_one_line_error(ended, "the workers of TF_CONFIG must be started with the same flags")
+    assert not model_dir.exists()
+
+
+def test_averaged_weights_are_what_is_written_and_survive_a_stop(finished, records_dir, tmp_path):
+    averaged, last = weights_of(finished / "averaged"), weights_of(finished / "whole")
+    assert any(np.abs(averaged[name] - last[name]).max() > 1e-3 for name in averaged)
+    shutil.copytree(finished / "averaged_stopped", tmp_path / "model")
+    again = arguments_of(records_dir, tmp_path / "model", "--deterministic", ema_momentum=0.8)
+    for ended in run_modules(MODULE, [again, again]):  # the second finds it finished
+        assert ended.returncode == 0, ended.stderr
+        assert_same_weights(tmp_path / "model", finished / "averaged")
 
 
 def test_a_finished_run_repeated_changes_nothing(finished, records_dir, tmp_path):
@@ -145,9 +228,7 @@ def test_a_finished_run_repeated_changes_nothing(finished, records_dir, tmp_path
         (lambda: OptimizerConfig(learning_rate=0.0), "--learning_rate must be positive"),
         (lambda: OptimizerConfig(learning_rate=float("nan")), "--learning_rate must be positive"),
         (lambda: OptimizerConfig(momentum=1.0), "--momentum in"),
-        (lambda: OptimizerConfig(schedule="linear"), "--learning_rate_schedule must be one of fixed, cosine"),
         (lambda: TrainingConfig(model_config("fcn"), epochs=0), "--epochs must be at least 1; found 0"),
-        (lambda: DeviceConfig(replicas=-1), "--replicas must be 0 or more; found -1"),
     ],
 )
 def test_a_wrong_recipe_says_what_is_wrong(build, message):
@@ -182,6 +263,7 @@ def refused(records_dir, folder, finished):
         (arguments_of(folder / "healthy", model_dir), "the train split must hold a calcification; found none"),
         (arguments_of(folder / "nowhere", model_dir), "no such folder of records"),
         (arguments_of(records_dir, model_dir, replicas=3), "must be a multiple of the replicas, 3; found 4"),
+        (arguments_of(records_dir, model_dir, "--jit_compile", replicas=2), "--jit_compile takes one replica; found 2"),
         (arguments_of(records_dir, model_dir, model="fnc"), "did you mean fcn?"),
         (arguments_of(records_dir, model_dir, widths="4,x"), "whole numbers with commas between; found ['4', 'x']"),
         (arguments_of(records_dir, model_dir, learning_rat=1), "flag 'learning_rat'. Did you mean"),
