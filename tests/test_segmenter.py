@@ -93,7 +93,9 @@ def after_one_update(loss, image, mask):
     return segmenter.get_weights()[0].item(), history
 
 
-@pytest.mark.parametrize("loss", [LossConfig("cross_entropy"), LossConfig("weighted_cross_entropy", positive_weight=9)])
+@pytest.mark.parametrize(
+    "loss", [LossConfig("cross_entropy"), LossConfig("weighted_cross_entropy", positive_weight=9.0)]
+)
 def test_accumulated_batches_update_as_the_larger_batch_does(loss):
     rng = np.random.default_rng(4)
     image = rng.normal(size=(12, 5, 5, 1)).astype(np.float32)
