@@ -7,7 +7,8 @@ import keras
 import tensorflow as tf
 
 from calcseg_tf.models.config import ModelConfig
-from calcseg_tf.models.normalization import IntensityNormalization
+from calcseg_tf.models.normalization import BatchNormalization, IntensityNormalization
+from calcseg_tf.models.parallel_conv import ParallelConv2D
 from data_prep.errors import InputError
 
 __all__ = ["FcnConfig", "build_fcn"]
@@ -63,13 +64,14 @@ class ZeroMeanGlorot(keras.initializers.GlorotUniform):
         return kernel - tf.reduce_mean(kernel, axis=(0, 1), keepdims=True)
 
 
-def build_fcn(config: FcnConfig, synchronized_batch_norm: bool) -> keras.Model:
+def build_fcn(config: FcnConfig, synchronized_batch_norm: bool, convolution: str = "auto") -> keras.Model:
     """Builds the network.
 
     Args:
         config: Shape of the network.
         synchronized_batch_norm: Normalise over the global batch, as exact data-parallel training needs. The variables
-            are the same either way; without it Keras takes its fused kernel, which is faster at inference.
+            are the same either way.
+        convolution: How `ParallelConv2D` computes; differs in rounding only.
 
     Returns:
         A functional model from `image`, float32 [batch, height, width, 1] in [0, 1], to logits of the same shape.
@@ -77,21 +79,14 @@ def build_fcn(config: FcnConfig, synchronized_batch_norm: bool) -> keras.Model:
     image = keras.Input(shape=(None, None, 1), name="image")
     x = IntensityNormalization(name="normalization")(image)
     for number, width in enumerate(config.widths, start=1):
-        branches = [
-            keras.layers.Conv2D(
-                width // len(config.kernel_sizes),
-                size,
-                padding="same",
-                kernel_initializer=ZeroMeanGlorot() if number == 1 else "glorot_uniform",
-                name=f"block{number}_conv{size}",
-            )(x)
-            for size in config.kernel_sizes
-        ]
-        x = keras.layers.Concatenate(name=f"block{number}_concat")(branches) if len(branches) > 1 else branches[0]
-        # The published weights were trained with these two; Keras' default epsilon of 1e-3 shifts their logits by 0.45.
-        x = keras.layers.BatchNormalization(
-            momentum=0.9, epsilon=1e-5, synchronized=synchronized_batch_norm, name=f"block{number}_bn"
+        x = ParallelConv2D(
+            width,
+            config.kernel_sizes,
+            convolution,
+            kernel_initializer=ZeroMeanGlorot() if number == 1 else "glorot_uniform",
+            name=f"block{number}_conv",
         )(x)
+        x = BatchNormalization(synchronized=synchronized_batch_norm, name=f"block{number}_bn")(x)
         x = keras.layers.ReLU(name=f"block{number}_relu")(x)
-    logit = keras.layers.Conv2D(1, config.head_kernel_size, padding="same", dtype="float32", name="logit")(x)
+    logit = ParallelConv2D(1, (config.head_kernel_size,), convolution, dtype="float32", name="logit")(x)
     return keras.Model(image, logit, name="fcn")

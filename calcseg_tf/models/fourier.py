@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["fourier_conv2d"]
+__all__ = ["fourier_conv2d", "fourier_multiplications"]
 
 _OUTPUT_PX = 32  # S; measured against 24, 40 and 48 (BUILD_NOTES.md, "Fourier convolution")
 _TILES_AT_ONCE = 128  # bounds the spectra in memory; fewer would read the kernel's spectrum too often
@@ -54,6 +54,16 @@ def fourier_conv2d(image: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     return convolve(image, tf.ensure_shape(kernel, [rows, columns, channels, filters]))
 
 
+def fourier_multiplications(kernel_px: int, channels: int, filters: int) -> float:
+    """Returns how many multiplications `fourier_conv2d` takes for each pixel; direct, it is kernel_px^2 a pair."""
+    side = _OUTPUT_PX + kernel_px - 1
+    half = side // 2 + 1
+    forward = side * 2 * half * side + 2 * side * 2 * side * half
+    back = 2 * _OUTPUT_PX * 2 * side * half + _OUTPUT_PX * _OUTPUT_PX * 2 * half
+    product = 4 * side * half
+    return (forward * channels + back * filters + product * channels * filters) / _OUTPUT_PX**2
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Transforms:
     """The matrices that transform a real T x T tile and back, each applied from the left.
@@ -65,6 +75,7 @@ class _Transforms:
         tile_px: T.
         rows: [(re/im, v), x].
         columns: [(re/im, u), (y, re/im)].
+        columns_twice: [(re, -im, im, re), u), (y, re/im)].
         columns_back: [(y, re/im), (re/im, u)].
         rows_back: [x, (re/im, v)].
     """
@@ -73,6 +84,7 @@ class _Transforms:
     tile_px: int
     rows: np.ndarray
     columns: np.ndarray
+    columns_twice: np.ndarray
     columns_back: np.ndarray
     rows_back: np.ndarray
 
@@ -88,6 +100,7 @@ class _Transforms:
         cos_u, sin_u = np.cos(angle_u), np.sin(angle_u)
         # exp(-i angle) (re + i im): re' = cos re + sin im, im' = cos im - sin re
         columns = np.stack([np.stack([cos_u, sin_u], 2), np.stack([-sin_u, cos_u], 2)])
+        columns_twice = np.stack([columns[0], -columns[1], columns[1], columns[0]])
         columns_back = np.stack([np.stack([cos_u, -sin_u], 1), np.stack([sin_u, cos_u], 1)], 1)
         # Each v but 0 and T / 2 stands for its mirror image as well.
         weight = np.where((np.arange(half) == 0) | (2 * np.arange(half) == size), 1.0, 2.0)[:, None]
@@ -97,6 +110,7 @@ class _Transforms:
             tile_px=size,
             rows=np.concatenate([np.cos(angle_v), -np.sin(angle_v)]).astype(np.float32),
             columns=columns.reshape(2 * size, 2 * size).astype(np.float32),
+            columns_twice=columns_twice.reshape(4 * size, 2 * size).astype(np.float32),
             columns_back=(columns_back.reshape(2 * size, 2 * size) / size).astype(np.float32),
             rows_back=(rows_back / size).astype(np.float32),
         )
@@ -107,11 +121,14 @@ class _Transforms:
         Returns:
             float32 [tiles, 2, frequencies, channels].
         """
+        spectrum = self._spectrum(tiles, self.columns)
+        return tf.reshape(spectrum, [-1, 2, self.tile_px * (self.tile_px // 2 + 1), tiles.shape[3]])
+
+    def _spectrum(self, tiles: tf.Tensor, columns: np.ndarray) -> tf.Tensor:
         side, channels = tiles.shape[1], tiles.shape[3]
         half = self.rows.shape[0] // 2
         by_row = tf.matmul(self.rows[:, :side], tf.reshape(tiles, [-1, side, channels]))
-        both = tf.matmul(self.columns[:, : 2 * side], tf.reshape(by_row, [-1, 2 * side, half * channels]))
-        return tf.reshape(both, [-1, 2, self.tile_px * half, channels])
+        return tf.matmul(columns[:, : 2 * side], tf.reshape(by_row, [-1, 2 * side, half * channels]))
 
     def inverse(self, spectrum: tf.Tensor, side: int) -> tf.Tensor:
         """Transforms back and keeps the first `side` rows and columns: [tiles, side, side, channels]."""
@@ -123,16 +140,21 @@ class _Transforms:
         tiles = tf.matmul(self.rows_back[:side], tf.reshape(by_row, [-1, 2 * half, channels]))
         return tf.reshape(tiles, [-1, side, side, channels])
 
-    def channel_matrices(self, kernel: tf.Tensor) -> tf.Tensor:
-        """Returns float32 [frequencies, 2 channels, 2 filters]: what multiplies a tile's spectrum [re, im]."""
+    def channel_matrices(self, kernel: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
+        """Returns float32 [frequencies, 2 channels, 2 filters]: what multiplies a tile's spectrum [re, im].
+
+        Made no earlier than `after`: else TensorFlow would make those of every layer and direction at a step's start.
+        """
         size, _, channels, filters = kernel.shape
-        flat = self.spectrum(tf.reshape(kernel, [1, size, size, channels * filters]))
-        re, im = tf.unstack(tf.reshape(flat, [2, -1, channels, filters]))
-        return tf.concat([tf.concat([re, -im], 2), tf.concat([im, re], 2)], 1)
+        with tf.control_dependencies([after]):
+            kernel = tf.identity(kernel)
+        flat = tf.reshape(kernel, [1, size, size, channels * filters])
+        quarters = tf.reshape(self._spectrum(flat, self.columns_twice), [2, 2, -1, channels, filters])
+        return tf.reshape(tf.transpose(quarters, [2, 0, 3, 1, 4]), [-1, 2 * channels, 2 * filters])
 
 
 def _correlate(image: tf.Tensor, kernel: tf.Tensor, transforms: _Transforms) -> tf.Tensor:
-    matrices = transforms.channel_matrices(kernel)
+    matrices = transforms.channel_matrices(kernel, after=image)
     strips = _Strips.of(image, transforms.kernel_px // 2)
 
     def convolve(first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -153,7 +175,7 @@ def _gradients(
     """
     size, _, channels, filters = kernel.shape
     turned = tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
-    matrices = transforms.channel_matrices(turned)
+    matrices = transforms.channel_matrices(turned, after=upstream)
     image_strips, upstream_strips = _Strips.of(image, 0), _Strips.of(upstream, size // 2)
 
     def differentiate(first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -6,12 +6,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from calcseg_tf.models.fourier import fourier_conv2d
+from calcseg_tf.models.fourier import fourier_conv2d, fourier_multiplications
 from data_prep.errors import InputError
 
 __all__ = ["CONVOLUTIONS", "ParallelConv2D"]
 
-CONVOLUTIONS = ("auto", "direct", "merged", "fourier")
+CONVOLUTIONS = ("auto", "direct", "merged", "fourier", "shifted")
+_WORTH = 1.5  # a transform's multiplications run at about two thirds of the speed of a direct convolution's
+_VECTOR = 16  # filters that the CPU's direct convolutions take at once
 
 
 @keras.saving.register_keras_serializable(package="calcseg_tf")
@@ -24,6 +26,7 @@ class ParallelConv2D(keras.layers.Layer):
     - "direct": a convolution for each kernel (TensorFlow's own kernels).
     - "merged": one convolution with the kernels side by side, the smaller ones padded with zeros to the largest size.
     - "fourier": the merged kernel by Fourier transforms (`fourier_conv2d`); in float32 only, else "direct".
+    - "shifted": the merged kernel as one matrix product over the channels and a sum of shifted maps; for one filter.
     - "auto": what was measured to be fastest (BUILD_NOTES.md, "Fourier convolution").
     """
 
@@ -61,9 +64,11 @@ class ParallelConv2D(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Convolves [batch, height, width, channels] to [batch, height, width, filters]."""
-        way = self._fastest(inputs) if self.convolution == "auto" else self.convolution
+        way = self._fastest(inputs.shape[-1]) if self.convolution == "auto" else self.convolution
         if way == "fourier" and inputs.dtype == tf.float32:
             outputs = fourier_conv2d(inputs, self._merged_kernel())
+        elif way == "shifted":
+            outputs = _shifted_conv2d(inputs, self._merged_kernel())
         elif way == "merged":
             outputs = tf.nn.conv2d(inputs, self._merged_kernel(), strides=1, padding="SAME")
         else:
@@ -89,5 +94,31 @@ class ParallelConv2D(keras.layers.Layer):
             padded.append(tf.pad(kernel, [margin, margin, [0, 0], [0, 0]]))
         return tf.concat(padded, axis=-1)
 
-    def _fastest(self, inputs: tf.Tensor) -> str:
-        raise NotImplementedError
+    def _fastest(self, channels: int) -> str:
+        """Chooses by the device and the number of multiplications a pixel."""
+        if tf.config.list_logical_devices("GPU"):
+            return "direct"
+        if self.filters == 1:
+            return "shifted"
+        each = self.filters // len(self.kernel_sizes)
+        direct = channels * each * sum(size**2 for size in self.kernel_sizes)
+        if direct > _WORTH * fourier_multiplications(max(self.kernel_sizes), channels, self.filters):
+            return "fourier"
+        return "merged" if len(self.kernel_sizes) > 1 and self.filters <= _VECTOR else "direct"
+
+
+def _shifted_conv2d(image: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Computes `tf.nn.conv2d(image, kernel, strides=1, padding="SAME")` for a square, odd kernel of one filter."""
+    size, _, channels, _ = kernel.shape
+    reach = size // 2
+    batch, height, width = tf.unstack(tf.shape(image)[:3])
+    # What every pixel adds to each of its neighbours: [size x size, batch, height, width].
+    weights = tf.transpose(tf.reshape(kernel, [size * size, channels]))
+    maps = tf.transpose(tf.matmul(tf.reshape(image, [-1, channels]), weights))
+    maps = tf.reshape(maps, [size * size, batch, height, width])
+    padded = tf.unstack(tf.pad(maps, [[0, 0], [0, 0], [reach, reach], [reach, reach]]))
+    places = [(row, column) for row in range(size) for column in range(size)]
+    total = tf.add_n(
+        [part[:, y : y + height, x : x + width] for part, (y, x) in zip(padded, places, strict=True)]
+    )
+    return tf.ensure_shape(total[..., None], [*image.shape[:3], 1])
