@@ -1,4 +1,4 @@
-"""Convolution with large kernels through real Fourier transforms, with its own exact gradient, in stock TensorFlow ops.
+"""Correlation with large kernels by real Fourier transforms of tiles, as matrix products in stock TensorFlow ops.
 
 A block of the paper's network is one 9 x 9 convolution of many channels. Direct convolution takes 81 multiplications for
 each pair of channels and pixel; through the transform of a tile it takes about 3.3. The transforms themselves are dense
@@ -14,54 +14,80 @@ kept as pairs of real channels [re, im], and a complex product of channels is on
 
 import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["fourier_conv2d", "fourier_multiplications"]
+__all__ = ["Fourier", "fourier_multiplications"]
 
 _OUTPUT_PX = 32  # S; measured against 24, 40 and 48 (BUILD_NOTES.md, "Fourier convolution")
-_TILES_AT_ONCE = 128  # bounds the spectra in memory; fewer would read the kernel's spectrum too often
-
-
-def fourier_conv2d(image: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Computes `tf.nn.conv2d(image, kernel, strides=1, padding="SAME")`, to rounding, and so its gradients.
-
-    Args:
-        image: float32 [batch, height, width, channels]; the channels must be known, the sizes need not be.
-        kernel: float32 [size, size, channels, filters], of odd size; all known.
-
-    Returns:
-        float32 [batch, height, width, filters].
-
-    Raises:
-        ValueError: The kernel is not square and odd.
-    """
-    rows, columns, channels, filters = kernel.shape
-    if rows != columns or rows % 2 == 0:
-        raise ValueError(f"the kernel must be square and odd; found {rows} x {columns}")
-    transforms = _Transforms.of(rows)
-
-    @tf.custom_gradient  # type: ignore[misc]
-    def convolve(image: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, object]:
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return _gradients(image, kernel, upstream, transforms)
-
-        return _correlate(image, kernel, transforms), gradient
-
-    return convolve(image, tf.ensure_shape(kernel, [rows, columns, channels, filters]))
 
 
 def fourier_multiplications(kernel_px: int, channels: int, filters: int) -> float:
-    """Returns how many multiplications `fourier_conv2d` takes for each pixel; direct, it is kernel_px^2 a pair."""
+    """Returns how many multiplications `Fourier.outputs` takes for each pixel; direct, it is kernel_px^2 a pair."""
     side = _OUTPUT_PX + kernel_px - 1
     half = side // 2 + 1
     forward = side * 2 * half * side + 2 * side * 2 * side * half
     back = 2 * _OUTPUT_PX * 2 * side * half + _OUTPUT_PX * _OUTPUT_PX * 2 * half
     product = 4 * side * half
     return (forward * channels + back * filters + product * channels * filters) / _OUTPUT_PX**2
+
+
+class Fourier:
+    """A way to correlate (see `calcseg_tf.models.convolution.Correlation`) through transforms of tiles; float32 only."""
+
+    def __init__(self, kernel_px: int) -> None:
+        self._transforms = _Transforms.of(kernel_px)
+
+    def prepare(self, kernel: tf.Tensor) -> tf.Tensor:
+        """Returns float32 [frequencies, 2 channels, 2 filters]: what multiplies a tile's spectrum [re, im]."""
+        size, _, channels, filters = kernel.shape
+        flat = tf.reshape(kernel, [1, size, size, channels * filters])
+        quarters = self._transforms.spectrum(flat, self._transforms.columns_twice)
+        quarters = tf.reshape(quarters, [2, 2, -1, channels, filters])
+        return tf.reshape(tf.transpose(quarters, [2, 0, 3, 1, 4]), [-1, 2 * channels, 2 * filters])
+
+    def outputs(self, padded: tf.Tensor, prepared: tf.Tensor) -> tf.Tensor:
+        """Correlates; see `Correlation.outputs`."""
+        grid = _Grid.of_padded(padded, self._transforms.kernel_px)
+        return self._outputs(self._spectrum(grid.tiles(padded, self._transforms.tile_px)), prepared, grid)
+
+    def gradients(self, image: tf.Tensor, upstream: tf.Tensor, prepared: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Differentiates; see `Correlation.gradients`.
+
+        The kernel's gradient, turned, is the correlation of the upstream tiles with the image's S x S blocks, so that
+        the tiles' spectrum serves both. The spectrum of the image is not kept from the forward pass: made again it costs
+        less than the memory.
+        """
+        grid = _Grid.of_padded(upstream, self._transforms.kernel_px)
+        spectrum = self._spectrum(grid.tiles(upstream, self._transforms.tile_px))
+        blocks = self._spectrum(grid.tiles(image, _OUTPUT_PX))
+        return self._outputs(spectrum, prepared, grid), tf.matmul(blocks, spectrum, transpose_a=True)
+
+    def kernel_gradient(self, products: tf.Tensor) -> tf.Tensor:
+        """Transforms the sum of the products back; see `Correlation.kernel_gradient`."""
+        size = self._transforms.kernel_px
+        frequencies, channels, filters = products.shape[0], products.shape[1] // 2, products.shape[2] // 2
+        re = products[:, :channels, :filters] + products[:, channels:, filters:]
+        im = products[:, :channels, filters:] - products[:, channels:, :filters]
+        flat = tf.reshape(tf.stack([re, im]), [1, 2, frequencies, channels * filters])
+        turned = tf.reshape(self._transforms.inverse(flat, size), [size, size, channels, filters])
+        return tf.reverse(turned, [0, 1])
+
+    def _spectrum(self, tiles: tf.Tensor) -> tf.Tensor:
+        """Transforms tiles to [frequencies, tiles, 2 channels]."""
+        channels = tiles.shape[3]
+        frequencies = self._transforms.tile_px * (self._transforms.tile_px // 2 + 1)
+        spectrum = self._transforms.spectrum(tiles, self._transforms.columns)
+        spectrum = tf.transpose(tf.reshape(spectrum, [-1, 2, frequencies, channels]), [2, 0, 1, 3])
+        return tf.reshape(spectrum, [frequencies, -1, 2 * channels])
+
+    def _outputs(self, spectrum: tf.Tensor, prepared: tf.Tensor, grid: "_Grid") -> tf.Tensor:
+        product = tf.matmul(spectrum, prepared)
+        frequencies, _, channels = product.shape
+        product = tf.transpose(tf.reshape(product, [frequencies, -1, 2, channels // 2]), [1, 2, 0, 3])
+        return grid.join(self._transforms.inverse(product, _OUTPUT_PX))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -115,23 +141,19 @@ class _Transforms:
             rows_back=(rows_back / size).astype(np.float32),
         )
 
-    def spectrum(self, tiles: tf.Tensor) -> tf.Tensor:
-        """Transforms [tiles, side <= T, side, channels], zeros to the right and below, to [re/im, u, v] in the middle.
+    def spectrum(self, tiles: tf.Tensor, columns: np.ndarray) -> tf.Tensor:
+        """Transforms [tiles, side <= T, side, channels], zeros to the right and below.
 
         Returns:
-            float32 [tiles, 2, frequencies, channels].
+            float32 [tiles, (re/im, u) as `columns` has them, (v, channels)].
         """
-        spectrum = self._spectrum(tiles, self.columns)
-        return tf.reshape(spectrum, [-1, 2, self.tile_px * (self.tile_px // 2 + 1), tiles.shape[3]])
-
-    def _spectrum(self, tiles: tf.Tensor, columns: np.ndarray) -> tf.Tensor:
         side, channels = tiles.shape[1], tiles.shape[3]
         half = self.rows.shape[0] // 2
         by_row = tf.matmul(self.rows[:, :side], tf.reshape(tiles, [-1, side, channels]))
         return tf.matmul(columns[:, : 2 * side], tf.reshape(by_row, [-1, 2 * side, half * channels]))
 
     def inverse(self, spectrum: tf.Tensor, side: int) -> tf.Tensor:
-        """Transforms back and keeps the first `side` rows and columns: [tiles, side, side, channels]."""
+        """Transforms [tiles, 2, frequencies, channels] back to [tiles, side, side, channels], the first of each tile."""
         channels = spectrum.shape[3]
         half = self.rows.shape[0] // 2
         by_row = tf.matmul(
@@ -140,145 +162,47 @@ class _Transforms:
         tiles = tf.matmul(self.rows_back[:side], tf.reshape(by_row, [-1, 2 * half, channels]))
         return tf.reshape(tiles, [-1, side, side, channels])
 
-    def channel_matrices(self, kernel: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
-        """Returns float32 [frequencies, 2 channels, 2 filters]: what multiplies a tile's spectrum [re, im].
-
-        Made no earlier than `after`: else TensorFlow would make those of every layer and direction at a step's start.
-        """
-        size, _, channels, filters = kernel.shape
-        with tf.control_dependencies([after]):
-            kernel = tf.identity(kernel)
-        flat = tf.reshape(kernel, [1, size, size, channels * filters])
-        quarters = tf.reshape(self._spectrum(flat, self.columns_twice), [2, 2, -1, channels, filters])
-        return tf.reshape(tf.transpose(quarters, [2, 0, 3, 1, 4]), [-1, 2 * channels, 2 * filters])
-
-
-def _correlate(image: tf.Tensor, kernel: tf.Tensor, transforms: _Transforms) -> tf.Tensor:
-    matrices = transforms.channel_matrices(kernel, after=image)
-    strips = _Strips.of(image, transforms.kernel_px // 2)
-
-    def convolve(first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        spectrum = _by_frequency(transforms.spectrum(strips.tiles(first, last, transforms.tile_px)))
-        return strips.join(transforms.inverse(_by_tile(tf.matmul(spectrum, matrices)), _OUTPUT_PX)), tf.zeros([])
-
-    return strips.map(convolve)[0]
-
-
-def _gradients(
-    image: tf.Tensor, kernel: tf.Tensor, upstream: tf.Tensor, transforms: _Transforms
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the gradients of the image and of the kernel.
-
-    That of the image is the correlation of the upstream gradient with the kernel turned by 180 degrees. That of the
-    kernel, turned likewise, is the correlation of the upstream tiles with the image's S x S blocks. Both need the
-    spectrum of the upstream tiles. Nothing is kept from the forward pass: a transform is cheaper than the memory.
-    """
-    size, _, channels, filters = kernel.shape
-    turned = tf.transpose(tf.reverse(kernel, [0, 1]), [0, 1, 3, 2])
-    matrices = transforms.channel_matrices(turned, after=upstream)
-    image_strips, upstream_strips = _Strips.of(image, 0), _Strips.of(upstream, size // 2)
-
-    def differentiate(first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        spectrum = _by_frequency(transforms.spectrum(upstream_strips.tiles(first, last, transforms.tile_px)))
-        tiles = transforms.inverse(_by_tile(tf.matmul(spectrum, matrices)), _OUTPUT_PX)
-        blocks = _by_frequency(transforms.spectrum(image_strips.tiles(first, last, _OUTPUT_PX)))
-        return upstream_strips.join(tiles), tf.matmul(blocks, spectrum, transpose_a=True)
-
-    image_gradient, products = upstream_strips.map(differentiate)
-    re = products[:, :channels, :filters] + products[:, channels:, filters:]
-    im = products[:, :channels, filters:] - products[:, channels:, :filters]
-    flat = tf.reshape(tf.stack([re, im]), [1, 2, -1, channels * filters])
-    kernel_gradient = tf.reshape(transforms.inverse(flat, size), [size, size, channels, filters])
-    return image_gradient, tf.reverse(kernel_gradient, [0, 1])
-
 
 @dataclasses.dataclass(frozen=True)
-class _Strips:
-    """A batch of images cut into strips, each one row of S x S tiles, and these into chunks that fit the memory.
+class _Grid:
+    """Where the tiles of a batch lie.
 
     Attributes:
-        pixels: float32 [padded pixels of the batch, channels].
-        shape: Of the images: batch, height, width; int32 scalars, Python's where they are known.
-        padded: Height and width with their padding.
+        batch: Images.
+        height: Of the outputs, in px; int32 scalars, Python's where they are known.
+        width: Likewise.
     """
 
-    pixels: tf.Tensor
-    shape: tuple[Any, Any, Any]
-    padded: tuple[Any, Any]
+    batch: Any
+    height: Any
+    width: Any
 
     @staticmethod
-    def of(image: tf.Tensor, margin: int) -> "_Strips":
-        """Pads [batch, height, width, channels] by `margin` on every side, and to whole tiles to the right and below."""
-        dynamic = tf.shape(image)
-        batch, height, width = (dynamic[i] if n is None else n for i, n in enumerate(image.shape[:3]))
-        more_rows, more_columns = -height % _OUTPUT_PX, -width % _OUTPUT_PX
-        padding = [[0, 0], [margin, margin + more_rows], [margin, margin + more_columns], [0, 0]]
-        padded = (height + more_rows + 2 * margin, width + more_columns + 2 * margin)
-        return _Strips(tf.reshape(tf.pad(image, padding), [-1, image.shape[3]]), (batch, height, width), padded)
+    def of_padded(padded: tf.Tensor, kernel_px: int) -> "_Grid":
+        """Returns the grid of the outputs that lie wholly inside [batch, height, width, channels]."""
+        dynamic = tf.shape(padded)
+        batch, height, width = (dynamic[i] if n is None else n for i, n in enumerate(padded.shape[:3]))
+        return _Grid(batch, height - kernel_px + 1, width - kernel_px + 1)
 
-    @property
-    def _rows(self) -> Any:
-        return -(-self.shape[1] // _OUTPUT_PX)
-
-    @property
-    def _columns(self) -> Any:
-        return -(-self.shape[2] // _OUTPUT_PX)
-
-    def tiles(self, first: tf.Tensor, last: tf.Tensor, side: int) -> tf.Tensor:
-        """Cuts the tiles of the strips from `first` to before `last`: [tiles, side, side, channels]."""
-        strip = tf.range(first, last)
-        height, width = self.padded
-        top = strip // self._rows * height + strip % self._rows * _OUTPUT_PX
-        left = tf.range(self._columns) * _OUTPUT_PX
-        row = top[:, None, None, None] + tf.range(side)[:, None]
+    def tiles(self, image: tf.Tensor, side: int) -> tf.Tensor:
+        """Cuts [tiles, side, side, channels] from [batch, height, width, channels], zeros to the right and below."""
+        height, width = (self._along(size) * _OUTPUT_PX + side - _OUTPUT_PX for size in (self.height, self.width))
+        shape = tf.shape(image)
+        image = tf.pad(image, [[0, 0], [0, height - shape[1]], [0, width - shape[2]], [0, 0]])
+        top = tf.range(self.batch)[:, None] * height + tf.range(self._along(self.height)) * _OUTPUT_PX
+        left = tf.range(self._along(self.width)) * _OUTPUT_PX
+        row = top[:, :, None, None, None] + tf.range(side)[:, None]
         column = left[:, None, None] + tf.range(side)
-        return tf.reshape(tf.gather(self.pixels, row * width + column), [-1, side, side, self.pixels.shape[1]])
+        channels = image.shape[3]
+        return tf.reshape(tf.gather(tf.reshape(image, [-1, channels]), row * width + column), [-1, side, side, channels])
 
     def join(self, tiles: tf.Tensor) -> tf.Tensor:
-        """Lays the S x S outputs of whole strips side by side: [strips, S, width, channels]."""
+        """Lays S x S tiles side by side: [batch, height, width, channels]."""
         channels = tiles.shape[3]
-        tiles = tf.reshape(tiles, [-1, self._columns, _OUTPUT_PX, _OUTPUT_PX, channels])
-        strips = tf.reshape(
-            tf.transpose(tiles, [0, 2, 1, 3, 4]), [-1, _OUTPUT_PX, self._columns * _OUTPUT_PX, channels]
-        )
-        return strips[:, :, : self.shape[2]]
+        rows, columns = self._along(self.height), self._along(self.width)
+        tiles = tf.reshape(tiles, [self.batch, rows, columns, _OUTPUT_PX, _OUTPUT_PX, channels])
+        shape = [self.batch, rows * _OUTPUT_PX, columns * _OUTPUT_PX, channels]
+        return tf.reshape(tf.transpose(tiles, [0, 1, 3, 2, 4, 5]), shape)[:, : self.height, : self.width]
 
-    def map(self, of_strips: Callable[[Any, Any], tuple[tf.Tensor, tf.Tensor]]) -> tuple[tf.Tensor, tf.Tensor]:
-        """Maps chunks of strips to joined outputs and an addend, in order.
-
-        Returns:
-            The images of the outputs, [batch, height, width, filters], and the sum of the addends.
-        """
-        batch, height, width = self.shape
-        count = batch * self._rows
-        at_once = tf.maximum(_TILES_AT_ONCE // self._columns, 1)
-        if tf.get_static_value(tf.convert_to_tensor(count <= at_once)):
-            strips, total = of_strips(0, count)
-        else:
-            first_strips, first_total = of_strips(0, tf.minimum(at_once, count))
-            chunks = -(-count // at_once)
-            kept = tf.TensorArray(tf.float32, chunks, element_shape=[None, *first_strips.shape[1:]], infer_shape=False)
-
-            def step(chunk: tf.Tensor, kept: tf.TensorArray, total: tf.Tensor) -> tuple[Any, ...]:
-                first = chunk * at_once
-                strips, addend = of_strips(first, tf.minimum(first + at_once, count))
-                return chunk + 1, kept.write(chunk, strips), total + addend
-
-            _, kept, total = tf.while_loop(
-                lambda chunk, *_: chunk < chunks, step, (1, kept.write(0, first_strips), first_total), parallel_iterations=1
-            )
-            strips = kept.concat()
-        channels = strips.shape[3]
-        return tf.reshape(strips, [batch, self._rows * _OUTPUT_PX, width, channels])[:, :height], total
-
-
-def _by_frequency(spectrum: tf.Tensor) -> tf.Tensor:
-    """[tiles, 2, frequencies, channels] to [frequencies, tiles, 2 channels]."""
-    _, _, frequencies, channels = spectrum.shape
-    return tf.reshape(tf.transpose(spectrum, [2, 0, 1, 3]), [frequencies, -1, 2 * channels])
-
-
-def _by_tile(spectrum: tf.Tensor) -> tf.Tensor:
-    """[frequencies, tiles, 2 channels] to [tiles, 2, frequencies, channels]."""
-    frequencies, _, channels = spectrum.shape
-    return tf.transpose(tf.reshape(spectrum, [frequencies, -1, 2, channels // 2]), [1, 2, 0, 3])
+    def _along(self, size: Any) -> Any:
+        return -(-size // _OUTPUT_PX)

@@ -6,14 +6,16 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from calcseg_tf.models.fourier import fourier_conv2d, fourier_multiplications
+from calcseg_tf.models.convolution import Correlation, convolve, correlation
+from calcseg_tf.models.fourier import fourier_multiplications
 from data_prep.errors import InputError
 
 __all__ = ["CONVOLUTIONS", "ParallelConv2D"]
 
-CONVOLUTIONS = ("auto", "direct", "merged", "fourier", "shifted")
+CONVOLUTIONS = ("auto", "separate", "merged", "fourier")
+
 _WORTH = 1.5  # a transform's multiplications run at about two thirds of the speed of a direct convolution's
-_VECTOR = 16  # filters that the CPU's direct convolutions take at once
+_VECTOR = 16  # filters that a CPU's direct convolution computes at once, whether it has them or not
 
 
 @keras.saving.register_keras_serializable(package="calcseg_tf")
@@ -23,11 +25,10 @@ class ParallelConv2D(keras.layers.Layer):
     The variables are `kernel<size>` [size, size, channels, filters / sizes] for each size and one `bias` [filters]; they
     do not depend on `convolution`, which chooses among ways that differ in rounding only:
 
-    - "direct": a convolution for each kernel (TensorFlow's own kernels).
-    - "merged": one convolution with the kernels side by side, the smaller ones padded with zeros to the largest size.
-    - "fourier": the merged kernel by Fourier transforms (`fourier_conv2d`); in float32 only, else "direct".
-    - "shifted": the merged kernel as one matrix product over the channels and a sum of shifted maps; for one filter.
-    - "auto": what was measured to be fastest (BUILD_NOTES.md, "Fourier convolution").
+    - "separate": a convolution for each size, as the paper draws it.
+    - "merged": one convolution with the kernels side by side, the smaller ones in a frame of zeros.
+    - "fourier": the merged kernel through Fourier transforms of tiles; what is not float32 is computed "separate".
+    - "auto": the one measured to be fastest on the device (BUILD_NOTES.md, "Fourier convolution").
     """
 
     def __init__(
@@ -64,17 +65,37 @@ class ParallelConv2D(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Convolves [batch, height, width, channels] to [batch, height, width, filters]."""
-        way = self._fastest(inputs.shape[-1]) if self.convolution == "auto" else self.convolution
-        if way == "fourier" and inputs.dtype == tf.float32:
-            outputs = fourier_conv2d(inputs, self._merged_kernel())
-        elif way == "shifted":
-            outputs = _shifted_conv2d(inputs, self._merged_kernel())
-        elif way == "merged":
-            outputs = tf.nn.conv2d(inputs, self._merged_kernel(), strides=1, padding="SAME")
-        else:
+        way = self._way(inputs.dtype)
+        if way == "separate":
             outputs = [tf.nn.conv2d(inputs, kernel, strides=1, padding="SAME") for kernel in self.kernels]
             outputs = tf.concat(outputs, axis=-1) if len(outputs) > 1 else outputs[0]
+        else:
+            outputs = convolve(inputs, self.merged_kernel(), correlation(way, max(self.kernel_sizes)))
         return tf.nn.bias_add(outputs, self.bias)
+
+    def merged_kernel(self) -> tf.Tensor:
+        """Returns the kernels side by side, [largest size, largest size, channels, filters]."""
+        largest = max(self.kernel_sizes)
+        margins = [[(largest - size) // 2] * 2 for size in self.kernel_sizes]
+        padded = [
+            tf.pad(kernel, [margin, margin, [0, 0], [0, 0]])
+            for kernel, margin in zip(self.kernels, margins, strict=True)
+        ]
+        return tf.concat(padded, axis=-1)
+
+    def split_kernel(self, merged: tf.Tensor) -> list[tf.Tensor]:
+        """Inverts `merged_kernel`, also for its gradient."""
+        largest = max(self.kernel_sizes)
+        parts = tf.split(merged, len(self.kernel_sizes), axis=-1)
+        margins = [(largest - size) // 2 for size in self.kernel_sizes]
+        return [
+            part[margin : largest - margin, margin : largest - margin]
+            for part, margin in zip(parts, margins, strict=True)
+        ]
+
+    def correlation(self) -> Correlation:
+        """Returns the way to correlate with the merged kernel in float32."""
+        return correlation(self._way(tf.float32), max(self.kernel_sizes))
 
     def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes."""
@@ -86,39 +107,18 @@ class ParallelConv2D(keras.layers.Layer):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
 
-    def _merged_kernel(self) -> tf.Tensor:
-        largest = max(self.kernel_sizes)
-        padded = []
-        for kernel, size in zip(self.kernels, self.kernel_sizes, strict=True):
-            margin = [(largest - size) // 2] * 2
-            padded.append(tf.pad(kernel, [margin, margin, [0, 0], [0, 0]]))
-        return tf.concat(padded, axis=-1)
-
-    def _fastest(self, channels: int) -> str:
-        """Chooses by the device and the number of multiplications a pixel."""
+    def _way(self, dtype: tf.DType) -> str:
+        """Resolves "auto" by the device and by the number of multiplications for each pixel."""
+        if dtype != tf.float32:
+            return "separate"
+        if self.convolution != "auto":
+            return self.convolution
         if tf.config.list_logical_devices("GPU"):
-            return "direct"
+            return "separate"
         if self.filters == 1:
             return "shifted"
-        each = self.filters // len(self.kernel_sizes)
-        direct = channels * each * sum(size**2 for size in self.kernel_sizes)
+        channels = self.kernels[0].shape[2]
+        direct = channels * self.filters * sum(size**2 for size in self.kernel_sizes) / len(self.kernel_sizes)
         if direct > _WORTH * fourier_multiplications(max(self.kernel_sizes), channels, self.filters):
             return "fourier"
-        return "merged" if len(self.kernel_sizes) > 1 and self.filters <= _VECTOR else "direct"
-
-
-def _shifted_conv2d(image: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Computes `tf.nn.conv2d(image, kernel, strides=1, padding="SAME")` for a square, odd kernel of one filter."""
-    size, _, channels, _ = kernel.shape
-    reach = size // 2
-    batch, height, width = tf.unstack(tf.shape(image)[:3])
-    # What every pixel adds to each of its neighbours: [size x size, batch, height, width].
-    weights = tf.transpose(tf.reshape(kernel, [size * size, channels]))
-    maps = tf.transpose(tf.matmul(tf.reshape(image, [-1, channels]), weights))
-    maps = tf.reshape(maps, [size * size, batch, height, width])
-    padded = tf.unstack(tf.pad(maps, [[0, 0], [0, 0], [reach, reach], [reach, reach]]))
-    places = [(row, column) for row in range(size) for column in range(size)]
-    total = tf.add_n(
-        [part[:, y : y + height, x : x + width] for part, (y, x) in zip(padded, places, strict=True)]
-    )
-    return tf.ensure_shape(total[..., None], [*image.shape[:3], 1])
+        return "merged" if self.filters <= _VECTOR else "separate"
