@@ -8,6 +8,7 @@ import numpy as np
 from calcseg_tf.model_directory import CONFIG_FILE, ModelInfo, save_weights, write_info
 from calcseg_tf.models import build_network
 from calcseg_tf.models.fcn import FcnConfig
+from calcseg_tf.models.parallel_conv import ParallelConv2D
 from calcseg_tf.torch_weights import read_state_dict
 from data_prep.errors import InputError
 
@@ -54,8 +55,23 @@ def import_state_dict(
     )
     network = build_network(config)
     network.get_layer("normalization").set_statistics(mean, standard_deviation)
-    for torch_name, layer_name in _layer_names(config):
-        _assign(network.get_layer(layer_name), torch_name, state, path)
+    reader = _Reader(state, path)
+    for number in range(1, len(config.widths) + 1):
+        convolution = network.get_layer(f"block{number}_conv")
+        convolution.set_weights(
+            reader.convolutions(convolution, [f"block{number}.conv{size}" for size in _KERNEL_SIZES])
+        )
+        batch_norm = network.get_layer(f"block{number}_bn")
+        parts = ("weight", "bias", "running_mean", "running_var")
+        state.pop(f"block{number}.bn.num_batches_tracked", None)
+        batch_norm.set_weights(
+            [
+                reader.take(f"block{number}.bn.{part}", old.shape)
+                for part, old in zip(parts, batch_norm.weights, strict=True)
+            ]
+        )
+    head = network.get_layer("logit")
+    head.set_weights(reader.convolutions(head, ["pred"]))
     if state:
         raise InputError(f"the state dict holds tensors that the network lacks: {', '.join(sorted(state)[:4])}", path)
     save_weights(model_dir, network)
@@ -78,31 +94,31 @@ def _config(state: dict[str, np.ndarray], path: pathlib.Path) -> FcnConfig:
         raise InputError(error.rule, path) from None
 
 
-def _layer_names(config: FcnConfig) -> list[tuple[str, str]]:
-    names = [("pred", "logit")]
-    for block in range(1, len(config.widths) + 1):
-        names += [(f"block{block}.conv{size}", f"block{block}_conv{size}") for size in config.kernel_sizes]
-        names.append((f"block{block}.bn", f"block{block}_bn"))
-    return names
+class _Reader:
+    """Takes tensors out of the state dict, checked, in Keras' layout."""
 
+    def __init__(self, state: dict[str, np.ndarray], path: pathlib.Path) -> None:
+        self._state = state
+        self._path = path
 
-def _assign(layer: keras.layers.Layer, name: str, state: dict[str, np.ndarray], path: pathlib.Path) -> None:
-    """Moves one layer's tensors from the state dict into the Keras layer, in Keras' order and layout."""
-    is_convolution = isinstance(layer, keras.layers.Conv2D)
-    parts = ("weight", "bias") if is_convolution else ("weight", "bias", "running_mean", "running_var")
-    state.pop(f"{name}.num_batches_tracked", None)
-    values = []
-    for part, variable in zip(parts, layer.weights, strict=True):
-        value = state.pop(f"{name}.{part}", None)
+    def convolutions(self, layer: ParallelConv2D, names: list[str]) -> list[np.ndarray]:
+        """Returns the weights of a layer whose kernels have these names: the kernels, then their biases as one."""
+        kernels = [self.take(f"{name}.weight", kernel.shape) for name, kernel in zip(names, layer.kernels, strict=True)]
+        biases = [self.take(f"{name}.bias", kernel.shape[3:]) for name, kernel in zip(names, kernels, strict=True)]
+        return [*kernels, np.concatenate(biases)]
+
+    def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Takes one tensor of the shape that Keras wants; kernels come as OIHW."""
+        value = self._state.pop(name, None)
         if value is None:
-            raise InputError(f"the state dict lacks {name}.{part}", path)
+            raise InputError(f"the state dict lacks {name}", self._path)
         if value.ndim == 4:
             value = value.transpose(2, 3, 1, 0)  # OIHW to HWIO
-        if value.shape != tuple(variable.shape):
-            raise InputError(f"{name}.{part} must be {list(variable.shape)} (HWIO); found {list(value.shape)}", path)
+        if value.shape != tuple(shape):
+            layout = " (HWIO)" if value.ndim == 4 else ""
+            raise InputError(f"{name} must be {list(shape)}{layout}; found {list(value.shape)}", self._path)
         with np.errstate(over="ignore"):
             value = value.astype(np.float32)
         if not np.isfinite(value).all():
-            raise InputError(f"{name}.{part} holds values that are not finite in float32", path)
-        values.append(value)
-    layer.set_weights(values)
+            raise InputError(f"{name} holds values that are not finite in float32", self._path)
+        return value

@@ -1,8 +1,9 @@
 """Ways to compute a convolution that differ in speed and rounding only, each with its own exact gradient.
 
-All correlate a padded image with one square, odd kernel, as `tf.nn.conv2d` does without padding. The gradient of the image
-is the same correlation of the padded upstream gradient with the kernel turned by 180 degrees; so both work on any band of
-rows of an image that is read with its neighbouring rows, and so does the gradient of the kernel, as a sum over bands.
+All correlate a padded image with one square, odd kernel, as `tf.nn.conv2d` does without padding. The gradient of the
+image is the same correlation of the padded upstream gradient with the kernel turned by 180 degrees; so both work on any
+band of rows of an image that is read with its neighbouring rows, and so does the gradient of the kernel, as a sum over
+bands.
 """
 
 from typing import Protocol

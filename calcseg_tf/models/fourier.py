@@ -1,14 +1,14 @@
 """Correlation with large kernels by real Fourier transforms of tiles, as matrix products in stock TensorFlow ops.
 
-A block of the paper's network is one 9 x 9 convolution of many channels. Direct convolution takes 81 multiplications for
-each pair of channels and pixel; through the transform of a tile it takes about 3.3. The transforms themselves are dense
-matrices, so that every direction - output, gradient of the input, gradient of the kernel - is a few matrix products, for
-which any machine has a fast library, while the convolutions' backward kernels are slow on CPUs.
+A block of the paper's network is one 9 x 9 convolution of many channels. Direct convolution takes 81 multiplications
+for each pair of channels and pixel; through the transform of a tile it takes about 3.3. The transforms themselves are
+dense matrices, so that every direction - output, gradient of the input, gradient of the kernel - is a few matrix
+products, for which any machine has a fast library, while the convolutions' backward kernels are slow on CPUs.
 
 How a tile is done (overlap-save): S x S outputs need T x T inputs, T = S + size of the kernel - 1. With X and W the
-transforms of the tile and of the kernel, X conj(W) transforms back to their correlation, of which S x S values are free of
-wrap-around. A real tile's transform is conjugate symmetric, so T x (T / 2 + 1) frequencies suffice. Complex numbers are
-kept as pairs of real channels [re, im], and a complex product of channels is one real product with
+transforms of the tile and of the kernel, X conj(W) transforms back to their correlation, of which S x S values are free
+of wrap-around. A real tile's transform is conjugate symmetric, so T x (T / 2 + 1) frequencies suffice. Complex numbers
+are kept as pairs of real channels [re, im], and a complex product of channels is one real product with
 [[re W, -im W], [im W, re W]].
 """
 
@@ -35,7 +35,7 @@ def fourier_multiplications(kernel_px: int, channels: int, filters: int) -> floa
 
 
 class Fourier:
-    """A way to correlate (see `calcseg_tf.models.convolution.Correlation`) through transforms of tiles; float32 only."""
+    """A `calcseg_tf.models.convolution.Correlation` through transforms of tiles; float32 only."""
 
     def __init__(self, kernel_px: int) -> None:
         self._transforms = _Transforms.of(kernel_px)
@@ -57,8 +57,8 @@ class Fourier:
         """Differentiates; see `Correlation.gradients`.
 
         The kernel's gradient, turned, is the correlation of the upstream tiles with the image's S x S blocks, so that
-        the tiles' spectrum serves both. The spectrum of the image is not kept from the forward pass: made again it costs
-        less than the memory.
+        the tiles' spectrum serves both. That of the image is not kept from the forward pass: making it again costs less
+        than the memory.
         """
         grid = _Grid.of_padded(upstream, self._transforms.kernel_px)
         spectrum = self._spectrum(grid.tiles(upstream, self._transforms.tile_px))
@@ -153,12 +153,10 @@ class _Transforms:
         return tf.matmul(columns[:, : 2 * side], tf.reshape(by_row, [-1, 2 * side, half * channels]))
 
     def inverse(self, spectrum: tf.Tensor, side: int) -> tf.Tensor:
-        """Transforms [tiles, 2, frequencies, channels] back to [tiles, side, side, channels], the first of each tile."""
+        """Transforms [tiles, 2, frequencies, channels] back to the first [tiles, side, side, channels]."""
         channels = spectrum.shape[3]
         half = self.rows.shape[0] // 2
-        by_row = tf.matmul(
-            self.columns_back[: 2 * side], tf.reshape(spectrum, [-1, 2 * self.tile_px, half * channels])
-        )
+        by_row = tf.matmul(self.columns_back[: 2 * side], tf.reshape(spectrum, [-1, 2 * self.tile_px, half * channels]))
         tiles = tf.matmul(self.rows_back[:side], tf.reshape(by_row, [-1, 2 * half, channels]))
         return tf.reshape(tiles, [-1, side, side, channels])
 
@@ -194,7 +192,9 @@ class _Grid:
         row = top[:, :, None, None, None] + tf.range(side)[:, None]
         column = left[:, None, None] + tf.range(side)
         channels = image.shape[3]
-        return tf.reshape(tf.gather(tf.reshape(image, [-1, channels]), row * width + column), [-1, side, side, channels])
+        return tf.reshape(
+            tf.gather(tf.reshape(image, [-1, channels]), row * width + column), [-1, side, side, channels]
+        )
 
     def join(self, tiles: tf.Tensor) -> tf.Tensor:
         """Lays S x S tiles side by side: [batch, height, width, channels]."""

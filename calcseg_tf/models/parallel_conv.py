@@ -22,8 +22,8 @@ _VECTOR = 16  # filters that a CPU's direct convolution computes at once, whethe
 class ParallelConv2D(keras.layers.Layer):
     """Convolutions of several kernel sizes over the same input, zero-padded, their outputs concatenated.
 
-    The variables are `kernel<size>` [size, size, channels, filters / sizes] for each size and one `bias` [filters]; they
-    do not depend on `convolution`, which chooses among ways that differ in rounding only:
+    The variables are `kernel<size>` [size, size, channels, filters / sizes] for each size and one `bias` [filters].
+    They do not depend on `convolution`, which chooses among ways that differ in rounding only:
 
     - "separate": a convolution for each size, as the paper draws it.
     - "merged": one convolution with the kernels side by side, the smaller ones in a frame of zeros.
