@@ -219,7 +219,9 @@ def _fit(
 
 def _build(config: TrainingConfig, manifest: Manifest) -> Segmenter:
     with layers_of(config.precision):
-        network = build_network(config.model, synchronized_batch_norm=config.batch_norm == "synchronized")
+        # On one replica it would be the same computation, in slower parts.
+        several = tf.distribute.get_strategy().num_replicas_in_sync > 1
+        network = build_network(config.model, synchronized_batch_norm=several and config.batch_norm == "synchronized")
     config.fine_tuning.check(network)
     network.get_layer("normalization").set_statistics(manifest.intensity_mean, manifest.intensity_standard_deviation)
     segmenter = Segmenter.of(network, config.loss)
