@@ -124,7 +124,7 @@ class TensorBoardLog(keras.callbacks.Callback):
         self._epoch = epoch + 1
         pictures = {}
         if self._crops and self._draws(epoch + 1, 1):
-            pictures = _drawn([(crop, self._predict(crop)) for crop in self._crops], epoch + 1)
+            pictures = _drawn("train", [(crop, self._predict(crop)) for crop in self._crops], epoch + 1)
         self._write(epoch + 1, {f"train/{name}": float(value) for name, value in (logs or {}).items()}, pictures)
 
     def validated(self, validated: Validated) -> None:
@@ -136,7 +136,7 @@ class TensorBoardLog(keras.callbacks.Callback):
                 figures[f"validation/sensitivity_at_{limit:g}_false_alarms"] = sensitivity
         pictures = {}
         if self._draws(epoch, self._config.validation.validate_every_epochs):
-            pictures = _drawn(_pairs(validated), epoch)
+            pictures = _drawn("validation", _pairs(validated), epoch)
             pictures |= {f"validation/{name}": curve_image(name, evaluation) for name in _CURVES}
         self._write(epoch, figures, pictures)
 
@@ -228,10 +228,10 @@ def _pairs(validated: Validated) -> Iterator[tuple[ExampleCrop, np.ndarray]]:
             yield crop, crop.cut(image.probability)
 
 
-def _drawn(pairs: Iterable[tuple[ExampleCrop, np.ndarray]], epoch: int) -> dict[str, np.ndarray]:
+def _drawn(group: str, pairs: Iterable[tuple[ExampleCrop, np.ndarray]], epoch: int) -> dict[str, np.ndarray]:
     """Returns the pictures of crops with their probabilities; by tag, RGB uint8 [height, width, 3]."""
     return {
-        f"examples/{number}": draw_crop(crop, probability, f"epoch {epoch}")
+        f"{group}/example_{number}": draw_crop(crop, probability, f"epoch {epoch}")
         for number, (crop, probability) in enumerate(pairs, start=1)
     }
 

@@ -91,7 +91,7 @@ def resumed(tmp_path_factory):
     write_speckled_records(folder / "records", train=2)
     log = LogConfig(images_every_epochs=2, profile_steps=(2, 3))
     train(dataclasses.replace(CONFIG, epochs=1), folder / "records", folder / "model", str, log)
-    for tag in ("train/loss", "examples/1", "stale"):
+    for tag in ("train/loss", "validation/example_1", "stale"):
         write(folder / "model" / "tensorboard", [10], tag)
     train(CONFIG, folder / "records", folder / "model", str, LogConfig(images_every_epochs=2))
     return folder / "model"
@@ -107,7 +107,7 @@ def test_a_resumed_run_has_every_tag_once_at_every_step_and_nothing_of_what_was_
         *(f"validation/sensitivity_at_{limit}_false_alarms" for limit in limits),
     ]:
         assert steps.pop(tag) == [5, 10, 15], tag
-    for tag in ("examples/1", "validation/froc", "validation/precision_recall"):
+    for tag in ("validation/example_1", "validation/froc", "validation/precision_recall"):
         assert steps.pop(tag) == [5, 15], tag
     for tag in ("_hparams_/session_start_info", "_hparams_/session_end_info", "__run_graph__"):
         assert steps.pop(tag) == [0], tag
@@ -136,10 +136,14 @@ def test_a_profile_is_written_where_asked_for(resumed):
 
 
 def test_a_validation_that_will_be_done_again_is_dropped_alone(tmp_path):
-    for tag in ("train/loss", "validation/average_precision", "examples/1"):
+    for tag in ("train/loss", "validation/average_precision", "validation/example_1"):
         write(tmp_path, [5, 10, 15], tag)
     TensorBoardLog(tmp_path, CONFIG, LogConfig()).resume(2, validates=True)
-    assert steps_of(tmp_path) == {"train/loss": [5, 10], "validation/average_precision": [5], "examples/1": [5]}
+    assert steps_of(tmp_path) == {
+        "train/loss": [5, 10],
+        "validation/average_precision": [5],
+        "validation/example_1": [5],
+    }
 
 
 @pytest.mark.parametrize(
@@ -183,7 +187,7 @@ def test_a_killed_run_goes_on_without_a_step_twice_or_missing(tmp_path):
     steps = steps_of(tmp_path / "model" / "tensorboard")
     whole = [5 * epoch for epoch in range(1, 13)]
     assert (steps["train/loss"], steps["validation/average_precision"]) == (whole, whole)
-    assert steps["examples/1"] == steps["validation/froc"] == [5, 20, 35, 50, 60]
+    assert steps["validation/example_1"] == steps["validation/froc"] == [5, 20, 35, 50, 60]
     assert steps["_hparams_/session_start_info"] == [0]
     found = [line.split()[1] for line in lines.read_text().splitlines()]
     assert found == [f"epoch={epoch}" for epoch in range(1, 13)]
