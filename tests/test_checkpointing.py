@@ -1,0 +1,162 @@
+import json
+import os
+import resource
+import signal
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from calcseg_tf.checkpointing import Checkpointing, Position
+from calcseg_tf.history import History
+from calcseg_tf.termination import TerminatedError, Termination
+from data_prep.errors import UnfinishedError
+from tests.test_callbacks import compiled, kept
+
+STEPS = 5
+
+
+def batches(first_step=0):
+    image = np.random.default_rng(0).random((4 * STEPS, 10, 10, 1), np.float32)
+    data = tf.data.Dataset.from_tensor_slices((image, (image > 0.9).astype(np.uint8))).batch(4)
+    return data.skip(first_step).concatenate(data.repeat())
+
+
+class At(keras.callbacks.Callback):
+    """Does something after a step, both counted from 0."""
+
+    def __init__(self, epoch, step, call):
+        super().__init__()
+        self.place, self.call = (epoch, step), call
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == self.place:
+            self.call()
+
+
+def run(folder, *first, epochs=3, every=0, termination=None):
+    """Trains on from what is in the folder; returns where it began and the model."""
+    segmenter, history = compiled(), History(folder / "history.json", 400)
+    checkpoints = Checkpointing(folder / "checkpoints", STEPS, every, termination or Termination())
+    begin = checkpoints.restore(segmenter)
+    history.resume(begin.epoch)
+    segmenter.first_step = begin.step
+    segmenter.fit(
+        batches(begin.step), initial_epoch=begin.epoch, epochs=epochs, steps_per_epoch=STEPS, verbose=0,
+        callbacks=[*first, history, checkpoints],
+    )  # fmt: skip
+    return begin, segmenter
+
+
+def history_of(folder):
+    return [
+        {name: value for name, value in entry.items() if name != "pixels_per_second"}
+        for entry in json.loads((folder / "history.json").read_text())
+    ]
+
+
+def assert_same_run(one, other, folders):
+    for first, second in zip(
+        one.get_weights() + one.optimizer.variables, other.get_weights() + other.optimizer.variables, strict=True
+    ):
+        np.testing.assert_array_equal(first, second)
+    assert history_of(folders[0]) == history_of(folders[1])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, run(folder)[1]
+
+
+class KilledError(Exception):
+    pass
+
+
+def kill():
+    raise KilledError
+
+
+@pytest.mark.parametrize(
+    ("place", "every", "begin"),
+    [
+        ((0, 0), 2, Position(0, 0)),
+        ((0, 2), 2, Position(0, 2)),
+        ((1, 4), 3, Position(1, 4)),  # after the last step of an epoch, before its end
+        ((2, 0), 3, Position(2, 0)),
+    ],
+)
+def test_a_run_killed_inside_an_epoch_goes_on_there_to_the_same_end(undisturbed, tmp_path, place, every, begin):
+    with pytest.raises(KilledError):
+        run(tmp_path, At(*place, kill), every=every)
+    resumed_at, segmenter = run(tmp_path, every=every)
+    assert resumed_at == begin
+    assert_same_run(segmenter, undisturbed[1], (tmp_path, undisturbed[0]))
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "begin"),
+    [((0, 1), "ckpt-2", Position(0, 2)), ((1, 4), "ckpt-10", Position(2, 0)), ((2, 0), "ckpt-11", Position(2, 1))],
+)
+def test_sigterm_finishes_the_step_and_keeps_it(undisturbed, tmp_path, place, name, begin):
+    before = signal.getsignal(signal.SIGTERM)
+    with Termination() as termination, pytest.raises(TerminatedError, match="ended by SIGTERM") as raised:
+        run(tmp_path, At(*place, lambda: os.kill(os.getpid(), signal.SIGTERM)), termination=termination)
+    assert raised.value.exit_status == 143
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert f"{name}.index" in kept(tmp_path)
+    resumed_at, segmenter = run(tmp_path)
+    assert resumed_at == begin
+    assert_same_run(segmenter, undisturbed[1], (tmp_path, undisturbed[0]))
+
+
+def test_sigterm_ends_at_once_what_may_be_done_again():
+    with Termination() as termination, pytest.raises(TerminatedError), termination.at_once():
+        signal.raise_signal(signal.SIGTERM)
+    with Termination() as termination:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(TerminatedError), termination.at_once():
+            pytest.fail("began")
+
+
+def limited(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+@pytest.fixture
+def full_disk():
+    """Gives a call after which no file grows beyond 1,000 bytes: the system refuses as it does on a full disk."""
+    soft = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    yield lambda: limited(1000)
+    limited(soft)
+
+
+@pytest.mark.parametrize(("place", "begin"), [((1, 1), Position(1, 1)), ((1, 4), Position(1, 2))])
+def test_a_full_disk_leaves_the_checkpoint_before_and_no_part_of_the_new_one(
+    undisturbed, tmp_path, full_disk, place, begin
+):
+    with pytest.raises(UnfinishedError, match="File too large: what was written before is whole") as raised:
+        run(tmp_path, At(*place, full_disk), every=2 if place[1] == 1 else 7)
+    assert "\n" not in str(raised.value)
+    limited(resource.RLIM_INFINITY)
+    names = {path.name.split(".")[0] for path in (tmp_path / "checkpoints").iterdir()}
+    assert names == {"checkpoint", *(path.split(".")[0] for path in kept(tmp_path))}
+    resumed_at, segmenter = run(tmp_path)
+    assert resumed_at == begin
+    assert_same_run(segmenter, undisturbed[1], (tmp_path, undisturbed[0]))
+
+
+def test_a_full_disk_leaves_the_history_before(tmp_path, full_disk):
+    history = History(tmp_path / "history.json", 1)
+    run(tmp_path, epochs=1)
+    before = (tmp_path / "history.json").read_bytes()
+    history.resume(1)
+    full_disk()
+    with pytest.raises(OSError, match="File too large"):
+        history.amend(1, {str(number): 0.5 for number in range(200)})
+    assert (tmp_path / "history.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
