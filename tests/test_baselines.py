@@ -1,13 +1,14 @@
 """Every network goes through the same commands."""
 
 import json
+import subprocess
 
 import keras
 import numpy as np
 import pytest
 
 from data_prep.png import encode_png
-from tests.fakes.commands import assert_one_line_error, command, run_module, run_modules
+from tests.fakes.commands import ROOT, assert_one_line_error, command, environment, run_modules
 from tests.fakes.records import fake_record, write_fake_records
 from tests.test_training import assert_same_weights
 
@@ -79,20 +80,20 @@ def imagenet_file(tmp_path_factory):
 def test_deeplabv3_is_fine_tuned_stopped_resumed_scored_predicted_and_exported(records_dir, imagenet_file, tmp_path):
     recipe = {"model": "deeplabv3", "backbone_weights": imagenet_file, "freeze_backbone_epochs": 1}
     for folder, epochs in (("whole", 2), ("stopped", 1), ("stopped", 2)):
-        call = arguments_of(records_dir, tmp_path / folder, "--deterministic", **recipe, epochs=epochs)
-        ended = run_module(TRAIN, *call)
-        assert ended.returncode == 0, ended.stderr
+        run(TRAIN, *arguments_of(records_dir, tmp_path / folder, "--deterministic", **recipe, epochs=epochs))
     model_dir = tmp_path / "whole"
     assert_same_weights(model_dir, tmp_path / "stopped")
-    scored = run_module(
-        "calcseg_tf.evaluate", model_dir=model_dir, records_dir=records_dir, output_dir=tmp_path / "evaluation"
-    )
-    assert scored.returncode == 0, scored.stderr
     (tmp_path / "image.png").write_bytes(encode_png(mammogram(9).pixels))
-    predicted = run_module(
-        "calcseg_tf.predict", model_dir=model_dir, input=tmp_path / "image.png", output_dir=tmp_path / "predictions"
-    )
-    assert predicted.returncode == 0, predicted.stderr
-    exported = run_module("calcseg_tf.export", model_dir=model_dir, output_dir=tmp_path / "serving")
-    assert exported.returncode == 0, exported.stderr
+    run("calcseg_tf.evaluate", model_dir=model_dir, records_dir=records_dir, output_dir=tmp_path / "evaluation")
+    run("calcseg_tf.predict", model_dir=model_dir, input=tmp_path / "image.png", output_dir=tmp_path / "predictions")
+    run("calcseg_tf.export", model_dir=model_dir, output_dir=tmp_path / "serving")
+    assert (tmp_path / "evaluation" / "metrics.json").is_file()
+    assert (tmp_path / "predictions" / "image" / "probability.png").is_file()
     assert (tmp_path / "serving" / "1" / "saved_model.pb").is_file()
+
+
+def run(module, *arguments, **flags):
+    """Runs a command to its end, with time for a network of 40 million weights on a busy machine."""
+    call = command(module, *arguments, **flags)
+    ended = subprocess.run(call, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=600, check=False)
+    assert ended.returncode == 0, ended.stderr

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from calcseg_tf.models.config import ModelConfig
-from calcseg_tf.models.normalization import IntensityNormalization
+from calcseg_tf.models.normalization import BatchNormalization, IntensityNormalization
 from calcseg_tf.models.padding import CropTo, PadToMultiple
 from data_prep.errors import InputError
 
@@ -84,9 +84,7 @@ def build_deeplabv3(config: DeepLabV3Config, synchronized_batch_norm: bool) -> k
             kernel_initializer="he_normal",
             name=f"{name}_conv",
         )(x)
-        x = keras.layers.BatchNormalization(
-            momentum=0.9, epsilon=1e-5, synchronized=synchronized_batch_norm, name=f"{name}_bn"
-        )(x)
+        x = BatchNormalization(synchronized=synchronized_batch_norm, name=f"{name}_bn")(x)
         return keras.layers.ReLU(name=f"{name}_relu")(x)
 
     branches = [convolved(features, 1, 1, "aspp1")]
@@ -118,6 +116,8 @@ def build_backbone(synchronized_batch_norm: bool = False) -> keras.Model:
             options["dilation_rate"] = (2, 2)
         elif layer["class_name"] == "BatchNormalization":
             options["synchronized"] = synchronized_batch_norm
+            layer["registered_name"] = keras.saving.get_registered_name(BatchNormalization)
+            layer.pop("build_config", None)  # built ahead of its place in the network it would lose its name
     config["name"] = "backbone"
     return keras.Model.from_config(config)
 

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from calcseg_tf.models.config import ModelConfig
-from calcseg_tf.models.normalization import IntensityNormalization
+from calcseg_tf.models.normalization import BatchNormalization, IntensityNormalization
 from calcseg_tf.models.padding import CropTo, PadToMultiple
 from data_prep.errors import InputError
 
@@ -77,8 +77,6 @@ def _two_convolutions(x: tf.Tensor, width: int, name: str, synchronized: bool) -
         x = keras.layers.Conv2D(
             width, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv{number}"
         )(x)
-        x = keras.layers.BatchNormalization(
-            momentum=0.9, epsilon=1e-5, synchronized=synchronized, name=f"{name}_bn{number}"
-        )(x)
+        x = BatchNormalization(synchronized=synchronized, name=f"{name}_bn{number}")(x)
         x = keras.layers.ReLU(name=f"{name}_relu{number}")(x)
     return x
