@@ -138,11 +138,10 @@ def run_row(row: Row, budget: Budget, records: pathlib.Path, out: pathlib.Path) 
         InputError: It was run with another budget, recipe or records.
     """
     folder = out / f"{row.group}-{row.name}"
-    train_images = read_manifest(records).shard_infos
     made_with = {
         "flags": list(row.flags),
         "budget": dataclasses.asdict(budget),
-        "records": [shard.sha256 for shard in train_images],
+        "records": [shard.sha256 for shard in read_manifest(records).shard_infos],
     }
     plan_path, result_path = folder / "plan.json", folder / "row.json"
     plan = read(plan_path)
