@@ -10,7 +10,9 @@ _MODEL_DIR = flags.DEFINE_string("model_dir", None, "Model directory.", required
 _INPUT = flags.DEFINE_string("input", None, "DICOM file, 16-bit PNG file, or a folder of them.", required=True)
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Receives one folder an image.", required=True)
 _THRESHOLD = flags.DEFINE_float("threshold", None, "Overrides the model's operating threshold, in (0, 1).")
-_TILE_SIZE = flags.DEFINE_integer("tile_size", 256, "Side of a tile in px; decides memory and speed, not the result.")
+_TILE_SIZE = flags.DEFINE_integer(
+    "tile_size", 256, "Side of a tile in px; decides memory and speed, not the result. deeplabv3 has its own."
+)
 
 _FOR_PROCESSING = flags.DEFINE_bool(
     "for_processing", False, "Take DICOM mammograms for processing too; their values are not those of presentation."

@@ -67,6 +67,16 @@ def test_baselines_train_by_name_with_every_loss_and_a_wrong_option_is_one_line(
     assert not (tmp_path / "wrong").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["weighted_cross_entropy", "focal"])
+def test_two_replicas_give_a_baseline_the_weights_of_one(records_dir, tmp_path, loss):
+    options = {"model": "unet", "widths": "2,4", "loss": loss}
+    calls = [arguments_of(records_dir, tmp_path / str(count), **options, replicas=count) for count in (1, 2)]
+    for ended in run_modules(TRAIN, calls):
+        assert ended.returncode == 0, ended.stderr
+    assert_same_weights(tmp_path / "1", tmp_path / "2", atol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def imagenet_file(tmp_path_factory):
     """As Keras' file of ImageNet is, with random weights."""

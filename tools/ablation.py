@@ -25,7 +25,6 @@ THRESHOLD = 0.5  # what "called positive" means
 # The demo's network and recipe, but for what a row changes.
 _DEMO_NETWORK = ("--model=fcn", "--widths=16,16,16,16,16", "--kernel_sizes=3")
 _REPLACED = ("model", "widths", "kernel_sizes", "epochs", "steps_per_epoch", "loss", "negatives_per_positive")
-_EPOCHS = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,12 +77,14 @@ class Budget:
     Attributes:
         steps: Of each loss.
         minutes_each: Of each network's training, start-up not counted.
+        epochs: Over which the steps of a row are spread; each costs some seconds to start.
         test_images: Mammograms of the test split that are scored; None takes all.
         most_probe_steps: Bounds `Row.probe_steps`.
     """
 
     steps: int
     minutes_each: float
+    epochs: int = 10
     test_images: int | None = None
     most_probe_steps: int = 200
 
@@ -97,10 +98,12 @@ def main() -> None:
     parser.add_argument("--minutes_each", type=float, default=10.0, help="minutes of training of each network")
     parser.add_argument("--small", action="store_true", help="20 steps, 12 s, one test mammogram: shows that it runs")
     options = parser.parse_args()
-    if options.steps < _EPOCHS or not options.minutes_each > 0:
-        sys.exit(f"error: --steps must be at least {_EPOCHS} and --minutes_each positive")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of the processes that score
-    budget = Budget(20, 0.2, 1, 4) if options.small else Budget(options.steps, options.minutes_each)
+    budget = Budget(options.steps, options.minutes_each)
+    if options.steps < budget.epochs or not options.minutes_each > 0:
+        sys.exit(f"error: --steps must be at least {budget.epochs} and --minutes_each positive")
+    if options.small:
+        budget = Budget(steps=20, minutes_each=0.2, epochs=2, test_images=1, most_probe_steps=4)
     out: pathlib.Path = options.output_dir.resolve()
     try:
         records = options.records_dir.resolve() if options.records_dir else prepare(out, options.small)
@@ -154,11 +157,17 @@ def run_row(row: Row, budget: Budget, records: pathlib.Path, out: pathlib.Path) 
         plan = {"made_with": made_with, "steps_per_epoch": steps_per_epoch(row, budget, recipe, records, folder)}
         write_json(plan_path, plan)
     model_dir = folder / "model"
-    train(row.label, recipe, records, model_dir, _EPOCHS, plan["steps_per_epoch"])
+    train(row.label, recipe, records, model_dir, budget.epochs, plan["steps_per_epoch"])
     # A process of its own: TensorFlow would keep its memory while the next row trains.
     with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         scores = pool.submit(score, model_dir, records, folder / "evaluation", budget.test_images).result()
-    result = {"group": row.group, "name": row.name, "label": row.label, **trained(model_dir, plan), **scores}
+    result = {
+        "group": row.group,
+        "name": row.name,
+        "label": row.label,
+        **trained(model_dir, budget.epochs * plan["steps_per_epoch"]),
+        **scores,
+    }
     write_json(result_path, result)
     return result
 
@@ -181,16 +190,16 @@ def write_recipe(row: Row, folder: pathlib.Path) -> pathlib.Path:
 
 
 def steps_per_epoch(row: Row, budget: Budget, recipe: pathlib.Path, records: pathlib.Path, folder: pathlib.Path) -> int:
-    """Returns the steps of each of the ten epochs; for a network by a short run that measures its pace.
+    """Returns the steps of each epoch; for a network by a short run that measures its pace.
 
     The learning rate falls to 0 over the run, so that its length must be known before it starts.
     """
     if row.group == LOSSES:
-        return budget.steps // _EPOCHS
+        return budget.steps // budget.epochs
     probe_steps = min(row.probe_steps, budget.most_probe_steps)
     train(f"{row.label}: how fast is it?", recipe, records, folder / "pace", 2, probe_steps)
     seconds_a_step = training_seconds(folder / "pace", probe_steps)[-1] / probe_steps
-    return max(1, round(budget.minutes_each * 60 / seconds_a_step / _EPOCHS))
+    return max(1, round(budget.minutes_each * 60 / seconds_a_step / budget.epochs))
 
 
 def train(
@@ -205,22 +214,23 @@ def train(
 
 def training_seconds(model_dir: pathlib.Path, steps: int) -> list[float]:
     """Returns the seconds of each epoch, from the history and the recipe."""
-    inputs = json.loads((model_dir / "config.json").read_text(encoding="utf-8"))["training"]["inputs"]
-    pixels = steps * inputs["global_batch_size"] * inputs["crop_size"] ** 2
     history = json.loads((model_dir / "history.json").read_text(encoding="utf-8"))
-    return [pixels / entry["pixels_per_second"] for entry in history]
+    return [steps * pixels_per_step(model_dir) / entry["pixels_per_second"] for entry in history]
 
 
-def trained(model_dir: pathlib.Path, plan: dict[str, object]) -> dict[str, object]:
-    """Returns what the training of a row came to."""
-    from calcseg_tf.model_directory import read_info
+def pixels_per_step(model_dir: pathlib.Path) -> int:
+    """Returns how many pixels a step of a model's training saw."""
+    inputs = json.loads((model_dir / "config.json").read_text(encoding="utf-8"))["training"]["inputs"]
+    return inputs["global_batch_size"] * inputs["crop_size"] ** 2
 
-    inputs = read_info(model_dir).training["inputs"]
-    steps = plan["steps_per_epoch"]
+
+def trained(model_dir: pathlib.Path, steps: int) -> dict[str, object]:
+    """Returns what the training of a row came to, of so many steps in all."""
+    history = json.loads((model_dir / "history.json").read_text(encoding="utf-8"))
     return {
-        "steps": _EPOCHS * steps,
-        "megapixels": _EPOCHS * steps * inputs["global_batch_size"] * inputs["crop_size"] ** 2 / 1e6,
-        "training_minutes": sum(training_seconds(model_dir, steps)) / 60,
+        "steps": steps,
+        "megapixels": steps * pixels_per_step(model_dir) / 1e6,
+        "training_minutes": sum(training_seconds(model_dir, steps // len(history))) / 60,
     }
 
 
@@ -256,7 +266,7 @@ def report(results: list[dict[str, object]], budget: Budget, out: pathlib.Path) 
     write_csv(results, out / "ablation.csv")
     table = markdown_table(results)
     rule = (
-        f"Each loss: the demo's network, {budget.steps // _EPOCHS * _EPOCHS:,} steps of the same crops. "
+        f"Each loss: the demo's network, {budget.steps // budget.epochs * budget.epochs:,} steps of the same crops. "
         f"Each network: hard negatives, {budget.minutes_each:g} minutes of training. "
         f"Scored on {results[0]['images']} mammograms of a patient never trained on, with "
         f"{results[0]['calcifications']:,} implanted calcifications; one run each, one seed."

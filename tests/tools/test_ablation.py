@@ -81,7 +81,7 @@ def test_a_finished_row_is_read_and_one_of_another_budget_is_refused(tmp_path):
     shards = json.loads((tmp_path / "records" / "manifest.json").read_text())["shards"]
     made_with = {
         "flags": ["--loss=focal"],
-        "budget": {"steps": 20, "minutes_each": 1.0, "test_images": None, "most_probe_steps": 200},
+        "budget": {"steps": 20, "minutes_each": 1.0, "epochs": 10, "test_images": None, "most_probe_steps": 200},
         "records": [shard["sha256"] for shard in shards],
     }
     (folder / "plan.json").write_text(json.dumps({"made_with": made_with, "steps_per_epoch": 2}))
