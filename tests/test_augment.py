@@ -134,8 +134,8 @@ def test_the_outer_square_holds_the_crop_at_the_widest_angle_itself(monkeypatch)
             np.testing.assert_array_equal(mask, 1)
 
 
-def test_the_same_seed_gives_the_same_crops_eagerly_and_in_a_data_set():
-    config = AugmentConfig()
+@pytest.mark.parametrize("config", [AugmentConfig(), AugmentConfig(max_contrast_factor=2.5, edge_share=0.5)])
+def test_the_same_seed_gives_the_same_crops_eagerly_and_in_a_data_set(config):
     outer = config.outer_size(20)
     image = tf.random.stateless_uniform([5, outer, outer, 1], [3, 4])
     mask = tf.cast(image > 0.7, tf.uint8)
