@@ -36,6 +36,12 @@ class StopOnNan(keras.callbacks.Callback):
         self._images_at = images_at
         self._latest_checkpoint = latest_checkpoint
 
+    def set_model(self, model: keras.Model) -> None:
+        """Takes the model whose weights are checked."""
+        super().set_model(model)
+        # As arguments, replicated variables and those of mixed precision would be traced anew at every step.
+        self._weights_finite = tf.function(lambda: _all_finite(model.weights))
+
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Keeps the epoch, which a step is not told."""
         self._epoch = epoch
@@ -45,7 +51,7 @@ class StopOnNan(keras.callbacks.Callback):
         loss = float((logs or {})["loss"])
         if not math.isfinite(loss):
             self._stop(f"the loss became {loss}", batch)
-        if not bool(_all_finite(self.model.weights)):
+        if not bool(self._weights_finite()):
             bad = next(variable for variable in self.model.weights if not bool(_all_finite([variable])))
             self._stop(f"{bad.name} is no longer finite", batch)
 
@@ -61,6 +67,5 @@ class StopOnNan(keras.callbacks.Callback):
         )
 
 
-@tf.function(reduce_retracing=True)
 def _all_finite(variables: Sequence[tf.Variable]) -> tf.Tensor:
     return tf.reduce_all([tf.reduce_all(tf.math.is_finite(variable)) for variable in variables])
