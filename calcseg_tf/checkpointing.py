@@ -110,14 +110,12 @@ class Checkpointing(keras.callbacks.Callback):
         done = self._at * self._steps_per_epoch + step
         if self._termination.requested or (self._every_steps and done % self._every_steps == 0):
             self._save(Position(self._at, step))
-        if self._termination.requested:
-            self._termination.end()
+        self._termination.check()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes the checkpoint of a finished epoch."""
         self._save(Position(epoch + 1))
-        if self._termination.requested:
-            self._termination.end()
+        self._termination.check()
 
     def _save(self, position: Position) -> None:
         self._epoch.assign(position.epoch)

@@ -56,6 +56,7 @@ def score_records(
     count: int | None = None,
     extra_thresholds: tuple[float, ...] = (),
     seen: Callable[[Record, np.ndarray], None] = lambda *_: None,
+    check: Callable[[], None] = lambda: None,
 ) -> EvaluationResult:
     """Predicts mammograms at full resolution and scores them, one at a time.
 
@@ -66,6 +67,7 @@ def score_records(
         count: How many records there are, where it is known.
         extra_thresholds: Thresholds to count at beside the fixed grid.
         seen: Called with each record and its probabilities, float32 [height, width].
+        check: Called after each band of rows; what it raises ends the scoring.
 
     Raises:
         InputError: There is no record, or a shard is missing or damaged.
@@ -74,14 +76,20 @@ def score_records(
     # None: no bar where it is no terminal.
     with tqdm.tqdm(total=count, unit="mammogram", desc=what, disable=None) as bar:
         for record in records:
-            seen(record, _score(predictor, record, evaluation, bar))
+
+            def band_done(rows: int, height: int = len(record.pixels)) -> None:
+                bar.update(rows / height)
+                check()
+
+            seen(record, _score(predictor, record, evaluation, band_done))
     return evaluation.result()
 
 
-def _score(predictor: Predictor, record: Record, evaluation: Evaluation, bar: tqdm.tqdm) -> np.ndarray:
+def _score(
+    predictor: Predictor, record: Record, evaluation: Evaluation, band_done: Callable[[int], None]
+) -> np.ndarray:
     intensity = record.intensity()
-    height = len(intensity)
-    probability = predictor.probability(intensity, lambda rows: bar.update(rows / height))
+    probability = predictor.probability(intensity, band_done)
     area_mm2 = None
     if record.pixel_spacing_mm is not None:
         row_mm, column_mm = record.pixel_spacing_mm

@@ -1,8 +1,6 @@
 """SIGTERM, which cluster schedulers and `docker stop` send before they kill: a run ends where nothing is lost."""
 
-import contextlib
 import signal
-from collections.abc import Iterator
 from types import FrameType
 
 from data_prep.errors import UnfinishedError
@@ -25,7 +23,6 @@ class Termination:
 
     def __init__(self) -> None:
         self.requested = False
-        self._at_once = False
 
     def __enter__(self) -> "Termination":
         self._previous = signal.signal(signal.SIGTERM, self._receive)
@@ -34,26 +31,18 @@ class Termination:
     def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGTERM, self._previous)
 
-    @contextlib.contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Ends what runs within as soon as the signal comes, or before it begins.
+    def check(self) -> None:
+        """Ends the run where the signal came.
+
+        Not the signal's handler does it: what it raised inside Keras' layers would come out as another error.
 
         Raises:
             TerminatedError: The signal came.
         """
-        self._at_once = True
-        try:
-            if self.requested:
-                self.end()
-            yield
-        finally:
-            self._at_once = False
-
-    def end(self) -> None:
-        """Raises TerminatedError."""
-        raise TerminatedError("ended by SIGTERM; everything up to here is kept, and the same command goes on from it")
+        if self.requested:
+            raise TerminatedError(
+                "ended by SIGTERM; everything up to here is kept, and the same command goes on from it"
+            )
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        if self._at_once:
-            self.end()

@@ -70,7 +70,7 @@ class Validation(keras.callbacks.Callback):
         every_epochs: Epochs from one validation to the next.
         model_dir: Receives `best.weights.h5`.
         history: Holds the scores; the best of them is the best model's.
-        termination: Ends a validation at once.
+        termination: Ends a validation after a band of rows.
         told: Each is called with what a validation found; twice, where a run is killed just after.
 
     Attributes:
@@ -120,24 +120,23 @@ class Validation(keras.callbacks.Callback):
         return epoch > 0 and epoch % self._every_epochs == 0
 
     def _validate(self, epoch: int) -> None:
-        with self._termination.at_once():
-            with self.model.averaged_weights():
-                self._network.set_weights(self.model.get_weights())
-            shown: list[ShownImage] = []
+        with self.model.averaged_weights():
+            self._network.set_weights(self.model.get_weights())
+        shown: list[ShownImage] = []
 
-            def show(record: Record, probability: np.ndarray) -> None:
-                if len(shown) < IMAGES_SHOWN:
-                    shown.append(ShownImage(record.image_id, record.intensity(), record.mask, probability))
+        def show(record: Record, probability: np.ndarray) -> None:
+            if len(shown) < IMAGES_SHOWN:
+                shown.append(ShownImage(record.image_id, record.intensity(), record.mask, probability))
 
-            # Anew each time: a predictor keeps what the network makes of air.
-            predictor = Predictor(self._network, self._info)
-            evaluation = score_records(predictor, self._records(), "Validating", seen=show)
-            score = evaluation.average_precision.value
-            assert score is not None  # `train` sees to it that there is a calcification
-            best = self._history.best(SCORE)
-            if best is None or score > best[1]:
-                save_weights(self._model_dir, self._network, BEST_WEIGHTS_FILE)
-            for tell in self._told:
-                tell(Validated(epoch, score, evaluation, tuple(shown)))
-            # Last: a run killed before it does the validation again.
-            self._history.amend(epoch, {SCORE: score})
+        # Anew each time: a predictor keeps what the network makes of air.
+        predictor = Predictor(self._network, self._info)
+        evaluation = score_records(predictor, self._records(), "Validating", seen=show, check=self._termination.check)
+        score = evaluation.average_precision.value
+        assert score is not None  # `train` sees to it that there is a calcification
+        best = self._history.best(SCORE)
+        if best is None or score > best[1]:
+            save_weights(self._model_dir, self._network, BEST_WEIGHTS_FILE)
+        for tell in self._told:
+            tell(Validated(epoch, score, evaluation, tuple(shown)))
+        # Last: a run killed before it does the validation again.
+        self._history.amend(epoch, {SCORE: score})

@@ -114,15 +114,6 @@ def test_sigterm_finishes_the_step_and_keeps_it(undisturbed, tmp_path, place, na
     assert_same_run(segmenter, undisturbed[1], (tmp_path, undisturbed[0]))
 
 
-def test_sigterm_ends_at_once_what_may_be_done_again():
-    with Termination() as termination, pytest.raises(TerminatedError), termination.at_once():
-        signal.raise_signal(signal.SIGTERM)
-    with Termination() as termination:
-        os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(TerminatedError), termination.at_once():
-            pytest.fail("began")
-
-
 def limited(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
