@@ -8,6 +8,7 @@ import numpy as np
 
 from calcseg_tf.heat_map import heat_colours
 from calcseg_tf.probability_map import to_codes
+from data_prep.components import label_components
 from data_prep.manifest import Manifest
 from data_prep.schema import CALCIFICATION, IGNORE, from_example
 from data_prep.tfrecord import read_tfrecord
@@ -17,7 +18,7 @@ __all__ = ["CROP_SIZE_PX", "ExampleCrop", "crop_of", "draw_crop", "training_crop
 CROP_SIZE_PX = 192
 _MOST_CROPS = 4
 _MOST_READ = 32  # mammograms looked at: decoding one takes a quarter of a second
-_MOST_COMPARED = 500  # calcified pixels, by pairs
+_MOST_COMPARED = 500  # calcifications, by pairs
 _ZOOM = 2
 _DPI = 100
 
@@ -63,7 +64,7 @@ def training_crops(manifest: Manifest) -> tuple[ExampleCrop, ...]:
 
 
 def crop_of(kind: str, image_id: str, intensity: np.ndarray, mask: np.ndarray) -> ExampleCrop | None:
-    """Cuts the square around the calcified pixel that has the most others about it; None where there is none.
+    """Cuts the square around the calcification that has the most others about it; None where there is none.
 
     Args:
         kind: What it is cut from, such as "validation mammogram"; begins the title.
@@ -71,9 +72,12 @@ def crop_of(kind: str, image_id: str, intensity: np.ndarray, mask: np.ndarray) -
         intensity: float32 [height, width] in [0, 1].
         mask: uint8 [height, width].
     """
-    points = np.argwhere(mask == CALCIFICATION)
-    if not len(points):
+    labels, count = label_components(mask == CALCIFICATION, 8)
+    if not count:
         return None
+    points = np.argwhere(labels)
+    # One pixel of each: counted by pixels, a coarse one outweighs a cluster.
+    points = points[np.unique(labels[tuple(points.T)], return_index=True)[1]]
     points = points[:: -(-len(points) // _MOST_COMPARED)]
     near = (np.abs(points[:, None] - points[None]) < CROP_SIZE_PX // 2).all(axis=2).sum(axis=1)
     room = np.maximum(np.array(mask.shape) - CROP_SIZE_PX, 0)

@@ -10,11 +10,11 @@ def picture(height=400, width=500):
 
 def test_the_crop_lies_where_most_calcifications_are_and_holds_the_pixels_of_there():
     mask = np.zeros((400, 500), np.uint8)
-    mask[20, 30] = 1
-    mask[300:310, 400] = 1
+    mask[20:50, 30:60] = 1  # one coarse calcification
+    mask[300:306:2, 400] = 1  # three small ones
     crop = crop_of("training mammogram", "image-1", picture(), mask)
     assert (crop.top, crop.left) == (300 - CROP_SIZE_PX // 2, 400 - CROP_SIZE_PX // 2)
-    assert crop.mask.sum() == 10
+    assert crop.mask.sum() == 3
     np.testing.assert_array_equal(crop.intensity, picture()[204:396, 304:496])
     np.testing.assert_array_equal(crop.cut(mask), crop.mask)
     assert crop.title == "training mammogram image-1, 192 px from row 204, column 304"
