@@ -10,7 +10,7 @@ from data_prep.command import DISCLAIMER
 LOSSES, NETWORKS = "losses", "networks"
 
 _COLUMNS = (
-    ("average precision", lambda row: figure(row["average_precision"])),
+    ("average precision", lambda row: figure(row["average_precision"], 3)),
     ("ROC AUC", lambda row: figure(row["roc_auc"], 4)),
     ("found at 2 / 5 / 10 / 20 false alarms", lambda row: " / ".join(figure(row["sensitivity"][at]) for at in _LIMITS)),
     ("pixels called positive", lambda row: per_million(row["pixels_called_positive"])),

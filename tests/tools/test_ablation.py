@@ -46,8 +46,8 @@ def test_the_table_holds_every_row_once_and_shows_what_is_undefined():
     table = markdown_table([result(LOSSES, "a"), result(NETWORKS, "b", average_precision=0.125)])
     lines = [line for line in table.splitlines() if line.startswith("| row")]
     assert lines == [
-        "| row a | 0.50 | - | 0.25 / 0.50 / 0.75 / 1.00 | 12 per million | 0.02 | 1,500 | 221 | 3.2 |",
-        "| row b | 0.12 | - | 0.25 / 0.50 / 0.75 / 1.00 | 12 per million | 0.02 | 1,500 | 221 | 3.2 |",
+        "| row a | 0.500 | - | 0.25 / 0.50 / 0.75 / 1.00 | 12 per million | 0.02 | 1,500 | 221 | 3.2 |",
+        "| row b | 0.125 | - | 0.25 / 0.50 / 0.75 / 1.00 | 12 per million | 0.02 | 1,500 | 221 | 3.2 |",
     ]
     assert "340 per million are calcified" in table
 
