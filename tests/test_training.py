@@ -4,6 +4,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 
 import h5py
 import numpy as np
@@ -135,8 +136,8 @@ def test_four_replicas_give_the_weights_of_one(finished):
     assert_same_run(finished / "replicas", finished / "whole")
 
 
-def workers_of(*calls):
-    """Runs one worker with each call's arguments, all at once on loopback."""
+def start_workers(*calls):
+    """Starts one worker with each call's arguments, all on loopback."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in calls]
         for free in sockets:
@@ -155,15 +156,25 @@ def workers_of(*calls):
                 text=True,
             )
         )
+    return running
+
+
+def finish(running):
+    """Waits for workers."""
     try:
         results = [worker.communicate(timeout=240) for worker in running]
     finally:
         for worker in running:
             worker.kill()
     return [
-        subprocess.CompletedProcess(arguments, worker.returncode, *result)
-        for arguments, worker, result in zip(calls, running, results, strict=True)
+        subprocess.CompletedProcess(worker.args, worker.returncode, *result)
+        for worker, result in zip(running, results, strict=True)
     ]
+
+
+def workers_of(*calls):
+    """Runs one worker with each call's arguments to their ends."""
+    return finish(start_workers(*calls))
 
 
 def test_two_workers_of_two_replicas_give_the_weights_of_one_process(finished, records_dir, tmp_path, monkeypatch):
@@ -196,6 +207,18 @@ def test_workers_go_on_together_and_refuse_to_train_different_things(finished, r
     for ended in workers_of(arguments_of(records_dir, model_dir, replicas=2), other_rate):
         assert_one_line_error(ended, "the workers of TF_CONFIG must be started with the same flags")
     assert not model_dir.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_worker_that_is_lost_ends_the_others_in_one_line(records_dir, tmp_path, lost):
+    running = start_workers(*[arguments_of(records_dir, tmp_path / "model", replicas=2, epochs=10**4)] * 2)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "model" / "history.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    running[lost].kill()
+    ended = finish(running)
+    assert_one_line_error(ended[1 - lost], "another worker of TF_CONFIG ended or cannot be reached")
 
 
 def test_averaged_weights_are_what_is_written_and_survive_a_stop(finished, records_dir, tmp_path):
