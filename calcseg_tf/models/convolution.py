@@ -24,6 +24,9 @@ class Correlation(Protocol):
     def outputs(self, padded: tf.Tensor, prepared: tf.Tensor) -> tf.Tensor:
         """Correlates [batch, height + size - 1, width + size - 1, channels] to [batch, height, width, filters]."""
 
+    def image_gradient(self, upstream: tf.Tensor, prepared: tf.Tensor) -> tf.Tensor:
+        """Returns the first of `gradients` alone."""
+
     def gradients(self, image: tf.Tensor, upstream: tf.Tensor, prepared: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Differentiates a convolution on a part of its image.
 
@@ -36,6 +39,9 @@ class Correlation(Protocol):
             The gradient of the image, [batch, height, width, channels], and what `kernel_gradient` takes, to be summed
             over all parts.
         """
+
+    def zero_products(self, kernel: tf.Tensor) -> tf.Tensor:
+        """Returns zeros to sum on."""
 
     def kernel_gradient(self, products: tf.Tensor) -> tf.Tensor:
         """Makes the gradient of the kernel, [size, size, channels, filters], of the sum over all parts."""
@@ -94,6 +100,9 @@ class _Merged:
     def outputs(self, padded: tf.Tensor, prepared: tf.Tensor) -> tf.Tensor:
         return tf.nn.conv2d(padded, prepared, strides=1, padding="VALID")
 
+    def image_gradient(self, upstream: tf.Tensor, prepared: tf.Tensor) -> tf.Tensor:
+        return self.outputs(upstream, prepared)
+
     def gradients(self, image: tf.Tensor, upstream: tf.Tensor, prepared: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # With the parts exchanged, the gradient of a kernel is that of the turned one.
         size, _, filters, channels = prepared.shape
@@ -104,7 +113,10 @@ class _Merged:
             strides=[1, 1, 1, 1],
             padding="VALID",
         )
-        return self.outputs(upstream, prepared), products
+        return self.image_gradient(upstream, prepared), products
+
+    def zero_products(self, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.zeros_like(turned(kernel))
 
     def kernel_gradient(self, products: tf.Tensor) -> tf.Tensor:
         return turned(products)
@@ -124,13 +136,29 @@ class _Shifted:
         maps = tf.unstack(tf.reshape(maps, [size * size, batch, rows, columns]))
         return tf.add_n(_shifts(maps, size))[..., None]
 
+    def image_gradient(self, upstream: tf.Tensor, prepared: tf.Tensor) -> tf.Tensor:
+        return self._image_gradient(self._around(upstream, prepared), upstream, prepared)
+
     def gradients(self, image: tf.Tensor, upstream: tf.Tensor, prepared: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         size, _, _, channels = prepared.shape
-        around = tf.stack(_shifts([upstream[..., 0]] * (size * size), size), axis=-1)
-        around = tf.reshape(around, [-1, size * size])
-        image_gradient = tf.matmul(around, tf.reshape(prepared, [size * size, channels]))
+        around = self._around(upstream, prepared)
         products = tf.matmul(around, tf.reshape(image, [-1, channels]), transpose_a=True)
-        return tf.reshape(image_gradient, tf.shape(image)), tf.reshape(products, [size, size, 1, channels])
+        image_gradient = self._image_gradient(around, upstream, prepared)
+        return image_gradient, tf.reshape(products, [size, size, 1, channels])
+
+    def _around(self, upstream: tf.Tensor, prepared: tf.Tensor) -> tf.Tensor:
+        """Returns the upstream gradient around every pixel, [pixels, size x size]."""
+        size = prepared.shape[0]
+        return tf.reshape(tf.stack(_shifts([upstream[..., 0]] * size**2, size), axis=-1), [-1, size**2])
+
+    def _image_gradient(self, around: tf.Tensor, upstream: tf.Tensor, prepared: tf.Tensor) -> tf.Tensor:
+        size, _, _, channels = prepared.shape
+        batch, rows, columns = tf.unstack(tf.shape(upstream)[:3])
+        gradient = tf.matmul(around, tf.reshape(prepared, [size**2, channels]))
+        return tf.reshape(gradient, [batch, rows - size + 1, columns - size + 1, channels])
+
+    def zero_products(self, kernel: tf.Tensor) -> tf.Tensor:
+        return tf.zeros_like(turned(kernel))
 
     def kernel_gradient(self, products: tf.Tensor) -> tf.Tensor:
         return turned(products)

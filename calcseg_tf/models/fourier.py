@@ -53,6 +53,10 @@ class Fourier:
         grid = _Grid.of_padded(padded, self._transforms.kernel_px)
         return self._outputs(self._spectrum(grid.tiles(padded, self._transforms.tile_px)), prepared, grid)
 
+    def image_gradient(self, upstream: tf.Tensor, prepared: tf.Tensor) -> tf.Tensor:
+        """Differentiates; see `Correlation.image_gradient`."""
+        return self.outputs(upstream, prepared)
+
     def gradients(self, image: tf.Tensor, upstream: tf.Tensor, prepared: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Differentiates; see `Correlation.gradients`.
 
@@ -64,6 +68,11 @@ class Fourier:
         spectrum = self._spectrum(grid.tiles(upstream, self._transforms.tile_px))
         blocks = self._spectrum(grid.tiles(image, _OUTPUT_PX))
         return self._outputs(spectrum, prepared, grid), tf.matmul(blocks, spectrum, transpose_a=True)
+
+    def zero_products(self, kernel: tf.Tensor) -> tf.Tensor:
+        """Returns zeros to sum on; see `Correlation.zero_products`."""
+        side = self._transforms.tile_px
+        return tf.zeros([side * (side // 2 + 1), 2 * kernel.shape[2], 2 * kernel.shape[3]])
 
     def kernel_gradient(self, products: tf.Tensor) -> tf.Tensor:
         """Transforms the sum of the products back; see `Correlation.kernel_gradient`."""

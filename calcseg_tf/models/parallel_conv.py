@@ -73,6 +73,11 @@ class ParallelConv2D(keras.layers.Layer):
             outputs = convolve(inputs, self.merged_kernel(), correlation(way, max(self.kernel_sizes)))
         return tf.nn.bias_add(outputs, self.bias)
 
+    @property
+    def reach(self) -> int:
+        """How far an output pixel sees in each direction."""
+        return max(self.kernel_sizes) // 2
+
     def merged_kernel(self) -> tf.Tensor:
         """Returns the kernels side by side, [largest size, largest size, channels, filters]."""
         largest = max(self.kernel_sizes)
