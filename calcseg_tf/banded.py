@@ -96,13 +96,14 @@ class BandedGradient:
         for convolution, before in zip([self._head, *self._convolutions[::-1]], blocks[::-1], strict=True):
             backward = _Backward.of(convolution, rows, forward.bands, after)
             if before is None:
-                after = backward.over_image(forward.image)
+                merged = backward.over_image(forward.image)
             else:
                 keep = self._keep_widest or convolution is not self._head
-                scaled, after, sums = backward.over_block(before, keep)
+                scaled, merged, sums = backward.over_block(before, keep)
                 rows = before.corrected(scaled, self._all_reduce(sums) / forward.pixels)
                 found[before.norm.gamma.ref()], found[before.norm.beta.ref()] = tf.unstack(sums)
-            for variable, gradient in zip(convolution.kernels, backward.kernel_gradients(after), strict=True):
+            after = merged
+            for variable, gradient in zip(convolution.kernels, convolution.split_kernel(merged), strict=True):
                 found[variable.ref()] = gradient
         for convolution in self._convolutions:  # batch norm takes away what the bias adds
             found[convolution.bias.ref()] = tf.zeros_like(convolution.bias)
@@ -212,29 +213,28 @@ class _Backward:
         return _Backward(convolution, correlation, kernel, correlation.prepare(turned(kernel)), upstream, bands)
 
     def over_image(self, image: Rows) -> tf.Tensor:
-        """Returns the products of the first convolution; nobody asks for the image's gradient."""
+        """Returns the gradient of the first convolution's merged kernel; nobody asks for the image's."""
 
         def step(band: tf.Tensor) -> tuple[tf.Tensor, tuple[tf.Tensor]]:
-            gradient, products = self.correlation.gradients(image(band, 0), self._padded(band, 0), self.prepared)
-            return gradient, (products,)
+            gradient, of_kernel = self.correlation.gradients(image(band, 0), self._padded(band, 0), self.prepared)
+            return gradient, (of_kernel,)
 
-        zeros = [self.correlation.zero_products(self.kernel)]
-        _, (products,) = self.bands.scan(step, zeros, channels=1, keep=False)
-        return products
+        _, (of_kernel,) = self.bands.scan(step, [tf.zeros_like(self.kernel)], channels=1, keep=False)
+        return of_kernel
 
     def over_block(self, before: _Block, keep: bool) -> tuple[Rows, tf.Tensor, tf.Tensor]:
         """Goes back to the outputs of the block before.
 
         Returns:
-            s g (see `_Block.scaled`); the products of the convolution; the sums [sum(g x), sum(g)].
+            s g (see `_Block.scaled`); the gradient of the merged kernel; the sums [sum(g x), sum(g)].
         """
 
         def step(band: tf.Tensor) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
             outputs = before.outputs(band, 0)
             activated = before.activated(outputs)
-            gradient, products = self.correlation.gradients(activated, self._padded(band, 0), self.prepared)
+            gradient, of_kernel = self.correlation.gradients(activated, self._padded(band, 0), self.prepared)
             scaled, sums = before.scaled(gradient, outputs, activated)
-            return scaled, (products, tf.stack(sums))
+            return scaled, (of_kernel, tf.stack(sums))
 
         def again(band: tf.Tensor, halo: int) -> tf.Tensor:
             outputs = before.outputs(band, halo)
@@ -242,13 +242,9 @@ class _Backward:
             return before.scaled(gradient, outputs, before.activated(outputs))[0]
 
         channels = before.mean.shape[0]
-        zeros = [self.correlation.zero_products(self.kernel), tf.zeros([2, channels])]
-        kept, (products, sums) = self.bands.scan(step, zeros, channels, keep)
-        return (kept.rows if keep else again), products, sums
-
-    def kernel_gradients(self, products: tf.Tensor) -> list[tf.Tensor]:
-        """Returns the gradients of the layer's kernels."""
-        return self.convolution.split_kernel(self.correlation.kernel_gradient(products))
+        zeros = [tf.zeros_like(self.kernel), tf.zeros([2, channels])]
+        kept, (of_kernel, sums) = self.bands.scan(step, zeros, channels, keep)
+        return (kept.rows if keep else again), of_kernel, sums
 
     def _padded(self, band: tf.Tensor, halo: int) -> tf.Tensor:
         return self.bands.padded(self.upstream, band, halo, self.convolution.reach)

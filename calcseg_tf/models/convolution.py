@@ -36,15 +36,9 @@ class Correlation(Protocol):
             prepared: `prepare(turned(kernel))`.
 
         Returns:
-            The gradient of the image, [batch, height, width, channels], and what `kernel_gradient` takes, to be summed
-            over all parts.
+            The gradient of the image, [batch, height, width, channels], and the part's of the gradient of the kernel,
+            [size, size, channels, filters].
         """
-
-    def zero_products(self, kernel: tf.Tensor) -> tf.Tensor:
-        """Returns zeros to sum on."""
-
-    def kernel_gradient(self, products: tf.Tensor) -> tf.Tensor:
-        """Makes the gradient of the kernel, [size, size, channels, filters], of the sum over all parts."""
 
 
 def correlation(way: str, kernel_px: int) -> Correlation:
@@ -75,8 +69,7 @@ def convolve(image: tf.Tensor, kernel: tf.Tensor, way: Correlation) -> tf.Tensor
             # Not before: else those of all layers would be made at the step's start, and wait in memory.
             with tf.control_dependencies([upstream]):
                 prepared = way.prepare(turned(kernel))
-            image_gradient, products = way.gradients(image, tf.pad(upstream, padding), prepared)
-            return image_gradient, way.kernel_gradient(products)
+            return way.gradients(image, tf.pad(upstream, padding), prepared)
 
         with tf.control_dependencies([image]):
             prepared = way.prepare(tf.identity(kernel))
@@ -106,20 +99,15 @@ class _Merged:
     def gradients(self, image: tf.Tensor, upstream: tf.Tensor, prepared: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # With the parts exchanged, the gradient of a kernel is that of the turned one.
         size, _, filters, channels = prepared.shape
-        products = tf.raw_ops.Conv2DBackpropFilter(
+        kernel_gradient = tf.raw_ops.Conv2DBackpropFilter(
             input=upstream,
             filter_sizes=[size, size, filters, channels],
             out_backprop=image,
             strides=[1, 1, 1, 1],
             padding="VALID",
         )
-        return self.image_gradient(upstream, prepared), products
+        return self.image_gradient(upstream, prepared), turned(kernel_gradient)
 
-    def zero_products(self, kernel: tf.Tensor) -> tf.Tensor:
-        return tf.zeros_like(turned(kernel))
-
-    def kernel_gradient(self, products: tf.Tensor) -> tf.Tensor:
-        return turned(products)
 
 
 class _Shifted:
@@ -142,9 +130,9 @@ class _Shifted:
     def gradients(self, image: tf.Tensor, upstream: tf.Tensor, prepared: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         size, _, _, channels = prepared.shape
         around = self._around(upstream, prepared)
-        products = tf.matmul(around, tf.reshape(image, [-1, channels]), transpose_a=True)
+        kernel_gradient = tf.matmul(around, tf.reshape(image, [-1, channels]), transpose_a=True)
         image_gradient = self._image_gradient(around, upstream, prepared)
-        return image_gradient, tf.reshape(products, [size, size, 1, channels])
+        return image_gradient, turned(tf.reshape(kernel_gradient, [size, size, 1, channels]))
 
     def _around(self, upstream: tf.Tensor, prepared: tf.Tensor) -> tf.Tensor:
         """Returns the upstream gradient around every pixel, [pixels, size x size]."""
@@ -157,11 +145,6 @@ class _Shifted:
         gradient = tf.matmul(around, tf.reshape(prepared, [size**2, channels]))
         return tf.reshape(gradient, [batch, rows - size + 1, columns - size + 1, channels])
 
-    def zero_products(self, kernel: tf.Tensor) -> tf.Tensor:
-        return tf.zeros_like(turned(kernel))
-
-    def kernel_gradient(self, products: tf.Tensor) -> tf.Tensor:
-        return turned(products)
 
 
 def _shifts(maps: list[tf.Tensor], size: int) -> list[tf.Tensor]:

@@ -67,22 +67,20 @@ class Fourier:
         grid = _Grid.of_padded(upstream, self._transforms.kernel_px)
         spectrum = self._spectrum(grid.tiles(upstream, self._transforms.tile_px))
         blocks = self._spectrum(grid.tiles(image, _OUTPUT_PX))
-        return self._outputs(spectrum, prepared, grid), tf.matmul(blocks, spectrum, transpose_a=True)
+        return self._outputs(spectrum, prepared, grid), self._kernel_gradient(spectrum, blocks)
 
-    def zero_products(self, kernel: tf.Tensor) -> tf.Tensor:
-        """Returns zeros to sum on; see `Correlation.zero_products`."""
-        side = self._transforms.tile_px
-        return tf.zeros([side * (side // 2 + 1), 2 * kernel.shape[2], 2 * kernel.shape[3]])
-
-    def kernel_gradient(self, products: tf.Tensor) -> tf.Tensor:
-        """Transforms the sum of the products back; see `Correlation.kernel_gradient`."""
+    def _kernel_gradient(self, spectrum: tf.Tensor, blocks: tf.Tensor) -> tf.Tensor:
+        """Sums U conj(X) over the tiles, for each pair of channels, and transforms it back."""
         size = self._transforms.kernel_px
-        frequencies, channels, filters = products.shape[0], products.shape[1] // 2, products.shape[2] // 2
-        re = products[:, :channels, :filters] + products[:, channels:, filters:]
-        im = products[:, :channels, filters:] - products[:, channels:, :filters]
-        flat = tf.reshape(tf.stack([re, im]), [1, 2, frequencies, channels * filters])
-        turned = tf.reshape(self._transforms.inverse(flat, size), [size, size, channels, filters])
-        return tf.reverse(turned, [0, 1])
+        frequencies, channels, filters = spectrum.shape[0], blocks.shape[2] // 2, spectrum.shape[2] // 2
+        # Tiles and [re, im] are summed over alike: the real part is re re + im im, the imaginary one re im - im re.
+        upstream = tf.reshape(spectrum, [frequencies, -1, filters])
+        re, im = tf.split(blocks, 2, axis=2)
+        quarter_turn = tf.reshape(tf.concat([-im, re], axis=2), [frequencies, -1, channels])
+        parts = [tf.reshape(blocks, [frequencies, -1, channels]), quarter_turn]
+        parts = [tf.matmul(part, upstream, transpose_a=True) for part in parts]
+        turned = self._transforms.inverse(tf.reshape(tf.stack(parts), [1, 2, frequencies, channels * filters]), size)
+        return tf.reverse(tf.reshape(turned, [size, size, channels, filters]), [0, 1])
 
     def _spectrum(self, tiles: tf.Tensor) -> tf.Tensor:
         """Transforms tiles to [frequencies, tiles, 2 channels]."""
