@@ -8,7 +8,7 @@ import tensorflow as tf
 
 __all__ = ["Bands", "Rows"]
 
-_PIXELS_AT_ONCE = 1 << 17  # of a band, over its images; with fewer, what is done once a band costs too much
+_PIXELS_AT_ONCE = 1 << 16  # of a band, over its images; with fewer, what is done once a band costs too much
 _ROWS = 32  # bands begin at multiples of this, so that the tiles of a Fourier transform are full
 
 Rows = Callable[[tf.Tensor, int], tf.Tensor]
