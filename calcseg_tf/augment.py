@@ -63,15 +63,15 @@ def augment(
     """Rotates and flips crops, each by its own draw, and cuts their middle out.
 
     Args:
-        image: float32 [crops, outer, outer, 1], outer = config.outer_size(crop_size).
+        image: float32 [crops, outer, outer, 1], outer = config.outer_size(crop_size), or any size with crop_size 0.
         mask: uint8 of the same shape.
-        crop_size: Side of the result in px.
+        crop_size: Side of the result in px; 0 cuts nothing off.
         seed: int64 [2], for stateless draws: the same seed gives the same crops, eagerly and inside `tf.data`.
         config: What may happen.
 
     Returns:
-        image float32 and mask uint8 [crops, crop_size, crop_size, 1]. The image is interpolated bilinearly, the mask by
-        nearest neighbour; what would come from outside the outer square is 0 and IGNORE.
+        image float32 and mask uint8 [crops, crop_size, crop_size, 1], or as large as given. The image is interpolated
+        bilinearly, the mask by nearest neighbour; what would come from outside what is given is 0 and IGNORE.
     """
     crops = tf.shape(image)[0]
     seeds = tf.random.split(seed, 3)
@@ -80,9 +80,10 @@ def augment(
         angles = tf.random.stateless_uniform([crops], seeds[0], -limit, limit)
         image = tfa.image.rotate(image, angles, interpolation="bilinear", fill_value=0.0)
         mask = tfa.image.rotate(mask, angles, interpolation="nearest", fill_value=float(IGNORE))
-    margin = (config.outer_size(crop_size) - crop_size) // 2
-    image = image[:, margin : margin + crop_size, margin : margin + crop_size]
-    mask = mask[:, margin : margin + crop_size, margin : margin + crop_size]
+    if crop_size:
+        margin = (config.outer_size(crop_size) - crop_size) // 2
+        image = image[:, margin : margin + crop_size, margin : margin + crop_size]
+        mask = mask[:, margin : margin + crop_size, margin : margin + crop_size]
     if config.horizontal_flip:
         mirrored = tf.random.stateless_uniform([crops, 1, 1, 1], seeds[1]) < 0.5
         image = tf.where(mirrored, tf.reverse(image, [2]), image)
@@ -107,13 +108,13 @@ def _with_contrast(image: tf.Tensor, seed: tf.Tensor, max_factor: float) -> tf.T
 
 
 def _with_edges(image: tf.Tensor, seed: tf.Tensor, share: float) -> tf.Tensor:
-    """Adds one blurred step to a share of the crops, float32 [crops, size, size, 1]; may leave [0, 1]."""
+    """Adds one blurred step to a share of the crops, float32 [crops, height, width, 1]; may leave [0, 1]."""
     draws = tf.random.stateless_uniform([5, tf.shape(image)[0], 1, 1, 1], seed)
-    size = tf.cast(tf.shape(image)[1], tf.float32)
-    axis = tf.range(size) - (size - 1.0) / 2.0
+    sides = tf.unstack(tf.cast(tf.shape(image)[1:3], tf.float32))
+    rows, columns = (tf.range(side) - (side - 1.0) / 2.0 for side in sides)
     angle = draws[0] * (2.0 * math.pi)
-    distance = axis[None, :, None, None] * tf.sin(angle) + axis[None, None, :, None] * tf.cos(angle)
-    distance -= (draws[1] - 0.5) * size
+    distance = rows[None, :, None, None] * tf.sin(angle) + columns[None, None, :, None] * tf.cos(angle)
+    distance -= (draws[1] - 0.5) * tf.minimum(*sides)
     narrow, wide = _EDGE_WIDTH_PX
     width = narrow * tf.pow(wide / narrow, draws[2])
     height = tf.where(draws[3] < share, _EDGE_HEIGHT * (2.0 * draws[4] - 1.0), 0.0)

@@ -1,10 +1,10 @@
 """The gradient of the paper's network in bounded memory: layer by layer, band by band; the plain one, to rounding.
 
 Automatic differentiation keeps outputs, activations and temporaries of every layer for the whole batch, about 4 kB a
-pixel: 55 GB for a mammogram of 14 megapixels. Tiles alone do not help, because batch norm couples every pixel with every
-other, through two sums a channel in each direction. So each layer here goes over the batch in bands: forward to its
-outputs and their sums, which alone are kept; backward to the gradient of its inputs and to the sums of the batch norm
-before it. What else is needed is computed again from the outputs.
+pixel: 55 GB for a mammogram of 14 megapixels. Tiles alone do not help, because batch norm couples every pixel with
+every other, through two sums a channel in each direction. So each layer here goes over the batch in bands: forward to
+its outputs and their sums, which alone are kept; backward to the gradient of its inputs and to the sums of the batch
+norm before it. What else is needed is computed again from the outputs.
 
 The sums are all that replicas exchange: synchronised batch norm costs two small reductions a layer.
 """
@@ -57,7 +57,9 @@ class BandedGradient:
         blocks = range(1, sum(isinstance(layer, keras.layers.BatchNormalization) for layer in network.layers) + 1)
         self._normalization = network.get_layer("normalization")
         self._convolutions: list[ParallelConv2D] = [network.get_layer(f"block{number}_conv") for number in blocks]
-        self._norms: list[keras.layers.BatchNormalization] = [network.get_layer(f"block{number}_bn") for number in blocks]
+        self._norms: list[keras.layers.BatchNormalization] = [
+            network.get_layer(f"block{number}_bn") for number in blocks
+        ]
         self._head: ParallelConv2D = network.get_layer("logit")
         self._variables = network.trainable_variables
         self._all_reduce = all_reduce
@@ -71,12 +73,11 @@ class BandedGradient:
         blocks: list[_Block] = []
         after: tf.Tensor = image
         for convolution, norm in zip(self._convolutions, self._norms, strict=True):
-            outputs = _convolved(convolution, rows, bands, after)
             keep = self._keep_widest or norm is not self._norms[-1]
-            zeros = [tf.zeros([2, convolution.filters])]
-            kept, (sums,) = bands.scan(lambda band: _with_sums(outputs(band, 0)), zeros, convolution.filters, keep)
+            outputs, sums = _outputs_and_sums(convolution, rows, bands, after, keep)
             mean, mean_square = tf.unstack(self._all_reduce(sums) / pixels)
-            blocks.append(_Block(kept.rows if keep else outputs, norm, mean, mean_square - tf.square(mean)))
+            variance = tf.maximum(mean_square - tf.square(mean), 0.0)
+            blocks.append(_Block(outputs, norm, mean, variance))
             blocks[-1].update_moving_averages(convolution.bias)
             rows, after = blocks[-1].activated_rows, mean
         outputs = _convolved(self._head, rows, bands, after)
@@ -258,8 +259,17 @@ def _convolved(convolution: ParallelConv2D, rows: Rows, bands: Bands, after: tf.
     return lambda band, halo: correlation.outputs(bands.padded(rows, band, halo, convolution.reach), prepared)
 
 
-def _with_sums(outputs: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """Returns [..., channels] and its sums and sums of squares, [2, channels]."""
-    flat = tf.reshape(outputs, [-1, outputs.shape[-1]])
-    ones = tf.ones([1, tf.shape(flat)[0]])  # a product is eight times as fast as a reduction over rows
-    return outputs, [tf.concat([tf.matmul(ones, flat), tf.matmul(ones, tf.square(flat))], axis=0)]
+def _outputs_and_sums(
+    convolution: ParallelConv2D, rows: Rows, bands: Bands, after: tf.Tensor, keep: bool
+) -> tuple[Rows, tf.Tensor]:
+    """Gives a convolution's outputs, and their sums and sums of squares, [2, filters]."""
+    outputs = _convolved(convolution, rows, bands, after)
+
+    def step(band: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        result = outputs(band, 0)
+        flat = tf.reshape(result, [-1, convolution.filters])
+        ones = tf.ones([1, tf.shape(flat)[0]])  # a product is eight times as fast as a reduction over rows
+        return result, [tf.concat([tf.matmul(ones, flat), tf.matmul(ones, tf.square(flat))], axis=0)]
+
+    kept, (sums,) = bands.scan(step, [tf.zeros([2, convolution.filters])], convolution.filters, keep)
+    return kept.rows if keep else outputs, sums

@@ -23,7 +23,7 @@ class InputConfig:
     """How crops are drawn.
 
     Attributes:
-        crop_size: Side of a crop in px.
+        crop_size: Side of a crop in px; 0 takes whole mammograms, one an iteration.
         global_batch_size: Crops an iteration, over all replicas.
         steps_per_epoch: Updates of the weights an epoch.
         accumulate_steps: Iterations an update: so many global batches are drawn for it.
@@ -45,7 +45,14 @@ class InputConfig:
     augment: AugmentConfig = AugmentConfig()
 
     def __post_init__(self) -> None:
-        at_least_1 = ("crop_size", "global_batch_size", "steps_per_epoch", "accumulate_steps", "crops_per_image")
+        if self.crop_size < 0:
+            raise InputError(f"--crop_size must be 0 or more; found {self.crop_size}")
+        if self.crop_size == 0 and (self.global_batch_size, self.accumulate_steps) != (1, 1):
+            raise InputError(
+                "--crop_size=0 takes one mammogram an iteration: --global_batch_size=1 and --accumulate_steps=1; "
+                f"found {self.global_batch_size} and {self.accumulate_steps}"
+            )
+        at_least_1 = ("global_batch_size", "steps_per_epoch", "accumulate_steps", "crops_per_image")
         for name in at_least_1:
             if getattr(self, name) < 1:
                 raise InputError(f"--{name} must be at least 1; found {getattr(self, name)}")
@@ -53,6 +60,11 @@ class InputConfig:
             raise InputError(f"--calcification_share must be 0 to 1; found {self.calcification_share}")
         if not 0 <= self.seed < 2**32 - 1:  # NumPy's limit, less the 1 that `train` adds
             raise InputError(f"--seed must be 0 to {2**32 - 2}; found {self.seed}")
+
+    @property
+    def draws_per_image(self) -> int:
+        """How many examples are drawn each time a mammogram is decoded."""
+        return self.crops_per_image if self.crop_size else 1
 
 
 def training_batches(
@@ -75,7 +87,8 @@ def training_batches(
         held_out: Ids of images that are never seen; not all of the split.
 
     Returns:
-        Batches (image float32 [global_batch_size, crop_size, crop_size, 1] in [0, 1], mask uint8 of the same shape).
+        Batches (image float32 [global_batch_size, crop_size, crop_size, 1] in [0, 1], mask uint8 of the same shape);
+        of whole mammograms [1, height, width, 1].
         With `accumulate_steps` above 1, so many of them along a second axis: [global_batch_size, accumulate_steps,
         crop_size, crop_size, 1].
     """
@@ -86,7 +99,11 @@ def training_batches(
     # Every worker of a cluster draws all crops and keeps its part: sharded by file, each would draw others.
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-    return _batches(manifest, config, (first_epoch, first_step), held_out, crops).prefetch(4).with_options(options)
+    return (
+        _batches(manifest, config, (first_epoch, first_step), held_out, crops)
+        .prefetch(4 if config.crop_size else 1)
+        .with_options(options)
+    )
 
 
 def training_batch_ids(
@@ -106,7 +123,7 @@ def training_batch_ids(
     """
 
     def ids(record: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
-        return tf.repeat(image_id_of(record), config.crops_per_image)
+        return tf.repeat(image_id_of(record), config.draws_per_image)
 
     batch = next(iter(_batches(manifest, config, (epoch, step), held_out, ids)))
     return [image_id.decode() for image_id in batch.numpy().ravel()]
@@ -149,7 +166,7 @@ def _batches(
             deterministic=True,
         ).unbatch()
         # Several mammograms in a batch: batch norm and the hard negatives should not see one alone.
-        examples = examples.shuffle(4 * config.crops_per_image, seed=epoch_seed[0])
+        examples = examples.shuffle(4 * config.draws_per_image, seed=epoch_seed[0])
         batches = examples.batch(config.global_batch_size, drop_remainder=True)
         if config.accumulate_steps > 1:
             # Replicas share the first axis: each gets its part of every iteration.
@@ -176,9 +193,12 @@ def crops_of(image: tf.Tensor, mask: tf.Tensor, seed: tf.Tensor, config: InputCo
         config: How many, how large, where.
 
     Returns:
-        image float32 and mask uint8 [crops_per_image, crop_size, crop_size, 1]; outside the mammogram 0 and IGNORE.
+        image float32 and mask uint8 [crops_per_image, crop_size, crop_size, 1], or the whole [1, height, width, 1];
+        outside the mammogram 0 and IGNORE.
     """
     seeds = tf.random.split(seed, 2)
+    if not config.crop_size:
+        return augment(image[None], mask[None], 0, seeds[1], config.augment)
     outer = config.augment.outer_size(config.crop_size)
     corners = _corners(image, mask, seeds[0], config)
     margin = (outer - config.crop_size) // 2

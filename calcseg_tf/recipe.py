@@ -12,6 +12,8 @@ from calcseg_tf.held_out import ValidationConfig
 from calcseg_tf.input_pipeline import InputConfig
 from calcseg_tf.losses import LossConfig
 from calcseg_tf.models import ModelConfig
+from calcseg_tf.models.fcn import FcnConfig
+from calcseg_tf.models.parallel_conv import CONVOLUTIONS
 from calcseg_tf.precision import PRECISIONS
 from calcseg_tf.schedules import SCHEDULES, learning_rate_schedule
 from data_prep.errors import InputError
@@ -19,6 +21,7 @@ from data_prep.errors import InputError
 __all__ = ["BATCH_NORMS", "OptimizerConfig", "TrainingConfig"]
 
 BATCH_NORMS = ("synchronized", "local")
+GRADIENTS = ("auto", "plain", "banded")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +87,8 @@ class TrainingConfig:
     batch_norm: str = "synchronized"
     precision: str = "float32"
     jit_compile: bool = False
+    convolution: str = "auto"
+    gradient: str = "auto"
     validation: ValidationConfig = ValidationConfig()
     epochs: int = 500
     checkpoint_every_steps: int = 0
@@ -96,6 +101,13 @@ class TrainingConfig:
             raise InputError(f"--batch_norm must be one of {', '.join(BATCH_NORMS)}; found {self.batch_norm!r}")
         if self.precision not in PRECISIONS:
             raise InputError(f"--precision must be one of {', '.join(PRECISIONS)}; found {self.precision!r}")
+        for name, values in (("convolution", CONVOLUTIONS), ("gradient", GRADIENTS)):
+            if getattr(self, name) not in values:
+                raise InputError(f"--{name} must be one of {', '.join(values)}; found {getattr(self, name)!r}")
+        can_be_banded = isinstance(self.model, FcnConfig) and self.precision == "float32" and not self.jit_compile
+        if not can_be_banded and (self.gradient == "banded" or not self.inputs.crop_size):
+            asked = "--gradient=banded" if self.inputs.crop_size else "--crop_size=0"
+            raise InputError(f"{asked} takes --model=fcn and --precision=float32, and no --jit_compile")
         if self.fine_tuning.freeze_backbone_epochs and self.optimizer.ema_momentum:
             # Keras pairs averages and variables by position, and in the first stage there are fewer variables.
             raise InputError("--freeze_backbone_epochs and --ema_momentum exclude each other; found both")
@@ -106,6 +118,14 @@ class TrainingConfig:
                 f"--validate_every_epochs must be at most --epochs, {self.epochs}; "
                 f"found {self.validation.validate_every_epochs}"
             )
+
+    def is_banded(self, on_gpu: bool) -> bool:
+        """Whether the gradient is computed band by band: where it must be, and where that was measured to be faster."""
+        if self.gradient != "auto":
+            return self.gradient == "banded"
+        return not self.inputs.crop_size or (
+            isinstance(self.model, FcnConfig) and self.precision == "float32" and not self.jit_compile and not on_gpu
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Returns what `config.json` keeps; the network stands beside it."""

@@ -1,16 +1,21 @@
 """The Keras model that trains a network with a loss over the global batch."""
 
 import contextlib
-import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from calcseg_tf.banded import BandedGradient
 from calcseg_tf.losses import LossConfig, PixelLoss, pixel_loss
 
-__all__ = ["Segmenter"]
+__all__ = ["Segmenter", "sum_over_replicas"]
+
+
+def sum_over_replicas(value: tf.Tensor) -> tf.Tensor:
+    """Sums a tensor over the replicas of the current strategy; called by each of them."""
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
 
 
 class _Means:
@@ -33,11 +38,20 @@ class Segmenter(keras.Model):
     first_step = 0
 
     @classmethod
-    def of(cls, network: keras.Model, loss: LossConfig) -> "Segmenter":
-        """Wraps a network, sharing its layers."""
+    def of(
+        cls, network: keras.Model, loss: LossConfig, gradient: Callable[[keras.Model], BandedGradient] | None = None
+    ) -> "Segmenter":
+        """Wraps a network, sharing its layers.
+
+        Args:
+            network: Image to logit.
+            loss: Of the pixels.
+            gradient: Makes what computes logits and gradients; TensorFlow's automatic differentiation without it.
+        """
         segmenter = cls(inputs=network.inputs, outputs=network.outputs, name=network.name)
         segmenter._loss_config = loss
         segmenter._means = _Means()
+        segmenter._banded = gradient(segmenter) if gradient else None
         # Every replica returns the same means. Keras would sum them over workers.
         segmenter.distribute_reduction_method = "first"
         return segmenter
@@ -65,6 +79,12 @@ class Segmenter(keras.Model):
         return results
 
     def _loss_and_gradients(self, image: tf.Tensor, mask: tf.Tensor) -> tuple[PixelLoss, list[tf.Tensor]]:
+        if self._banded is not None:
+            forward = self._banded.forward(image)
+            with tf.GradientTape() as tape:
+                tape.watch(forward.logit)
+                loss = self._pixel_loss(forward.logit, mask)
+            return loss, self._banded.gradients(forward, tape.gradient(loss.local, forward.logit))
         with tf.GradientTape() as tape:
             loss = self._pixel_loss(self(image, training=True), mask)
         # The optimiser's own, because that of float16 scales the loss.
@@ -106,9 +126,7 @@ class Segmenter(keras.Model):
         return initial_epoch, self.first_step
 
     def _pixel_loss(self, logit: tf.Tensor, mask: tf.Tensor) -> PixelLoss:
-        replica = tf.distribute.get_replica_context()
-        all_reduce = functools.partial(replica.all_reduce, tf.distribute.ReduceOp.SUM)
-        return pixel_loss(logit, mask, self._loss_config, all_reduce)
+        return pixel_loss(logit, mask, self._loss_config, sum_over_replicas)
 
     def _update_means(self, loss: PixelLoss) -> dict[str, Any]:
         values = (loss.total, loss.positives, loss.negatives, loss.threshold)

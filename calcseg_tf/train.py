@@ -26,7 +26,7 @@ _FLOOR = flags.DEFINE_integer("negatives_without_positives", 256, "Hard negative
 _POSITIVE_WEIGHT = flags.DEFINE_float("positive_weight", 0.0, "Of weighted_cross_entropy; 0: negatives / positives.")
 _FOCAL_ALPHA = flags.DEFINE_float("focal_alpha", 0.25, "Weight of positives in focal; negatives have 1 - alpha.")
 _FOCAL_GAMMA = flags.DEFINE_float("focal_gamma", 2.0, "Exponent of focal, at least 1.")
-_CROP_SIZE = flags.DEFINE_integer("crop_size", 256, "Side of a training crop in px.")
+_CROP_SIZE = flags.DEFINE_integer("crop_size", 256, "Side of a training crop in px; 0: whole mammograms (fcn).")
 _BATCH = flags.DEFINE_integer("global_batch_size", 8, "Crops an iteration, over all replicas.")
 _ACCUMULATE = flags.DEFINE_integer("accumulate_steps", 1, "Iterations whose gradients make one update of the weights.")
 _EPOCHS = flags.DEFINE_integer("epochs", 500, "Epochs.")
@@ -49,6 +49,12 @@ _EMA = flags.DEFINE_float("ema_momentum", 0.0, "Momentum of averaged weights, wh
 _BATCH_NORM = flags.DEFINE_string("batch_norm", "synchronized", "synchronized over all replicas, or local to each.")
 _PRECISION = flags.DEFINE_string("precision", "float32", "float32, mixed_bfloat16 or mixed_float16.")
 _JIT = flags.DEFINE_bool("jit_compile", False, "Compile the step with XLA; one replica only.")
+_CONVOLUTION = flags.DEFINE_string(
+    "convolution", "auto", "How fcn convolves: separate, merged, fourier, or auto, the fastest; differs in rounding."
+)
+_GRADIENT = flags.DEFINE_string(
+    "gradient", "auto", "plain, banded (fcn: bounded memory), or auto; differs in rounding."
+)
 _VALIDATION = flags.DEFINE_float("validation_fraction", 0.0, "Share of the training patients held out; 0: none.")
 _VALIDATE_EVERY = flags.DEFINE_integer("validate_every_epochs", 1, "Epochs from one validation to the next.")
 _KEEP = flags.DEFINE_enum("keep", "best", ["best", "last"], "Weights that become the model, where there is validation.")
@@ -121,6 +127,8 @@ def main() -> None:
         batch_norm=_BATCH_NORM.value,
         precision=_PRECISION.value,
         jit_compile=_JIT.value,
+        convolution=_CONVOLUTION.value,
+        gradient=_GRADIENT.value,
         fine_tuning=FineTuningConfig(_BACKBONE.value, _FREEZE.value),
         validation=ValidationConfig(_VALIDATION.value, _VALIDATE_EVERY.value, _KEEP.value),
         epochs=_EPOCHS.value,

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from calcseg_tf.banded import BandedGradient
 from calcseg_tf.callbacks import StopOnNan
 from calcseg_tf.checkpointing import Checkpointing, Position, full_disk_told
 from calcseg_tf.cluster import Cluster
@@ -39,10 +40,11 @@ from calcseg_tf.model_directory import (
     write_info,
 )
 from calcseg_tf.models import build_network, model_name
+from calcseg_tf.models.parallel_conv import use_convolution
 from calcseg_tf.precision import layers_of, with_loss_scaling
 from calcseg_tf.progress import EpochLog, ProgressBar
 from calcseg_tf.recipe import TrainingConfig
-from calcseg_tf.segmenter import Segmenter
+from calcseg_tf.segmenter import Segmenter, sum_over_replicas
 from calcseg_tf.tensorboard_log import LogConfig, TensorBoardLog
 from calcseg_tf.termination import Termination
 from calcseg_tf.train_split import check_train_split
@@ -134,7 +136,7 @@ def _run(
     checkpointing = Checkpointing(
         model_dir / "checkpoints", config.inputs.steps_per_epoch, config.checkpoint_every_steps, termination
     )
-    history = History(model_dir / "history.json", _pixels_per_step(config.inputs))
+    history = History(model_dir / "history.json", _pixels_per_step(config.inputs, manifest))
     with strategy.scope():
         segmenter = _build(config, manifest)
         begin = checkpointing.restore(segmenter)
@@ -159,7 +161,9 @@ def _run(
     lines = EpochLog(model_dir / "training.log", say)
     lines.resume(begin.epoch)
     bar = ProgressBar(
-        _pixels_per_step(config.inputs), config.inputs.steps_per_epoch, int(segmenter.optimizer.iterations.numpy())
+        _pixels_per_step(config.inputs, manifest),
+        config.inputs.steps_per_epoch,
+        int(segmenter.optimizer.iterations.numpy()),
     )
     crops = training_crops(manifest) if log.images_every_epochs and not held_out else ()
     board = TensorBoardLog(model_dir / "tensorboard", config, log, crops)
@@ -224,14 +228,27 @@ def _build(config: TrainingConfig, manifest: Manifest) -> Segmenter:
         network = build_network(config.model, synchronized_batch_norm=several and config.batch_norm == "synchronized")
     config.fine_tuning.check(network)
     network.get_layer("normalization").set_statistics(manifest.intensity_mean, manifest.intensity_standard_deviation)
-    segmenter = Segmenter.of(network, config.loss)
+    use_convolution(network, config.convolution)
+    segmenter = Segmenter.of(network, config.loss, _banded(config))
     optimizer = config.optimizer.build(config.epochs * config.inputs.steps_per_epoch)
     segmenter.compile(optimizer=with_loss_scaling(optimizer, config.precision), jit_compile=config.jit_compile)
     return segmenter
 
 
-def _pixels_per_step(inputs: InputConfig) -> int:
-    return inputs.global_batch_size * inputs.accumulate_steps * inputs.crop_size**2
+def _banded(config: TrainingConfig) -> Callable[[keras.Model], BandedGradient] | None:
+    if not config.is_banded(on_gpu=bool(tf.config.list_logical_devices("GPU"))):
+        return None
+    return functools.partial(
+        BandedGradient,
+        all_reduce=sum_over_replicas if config.batch_norm == "synchronized" else tf.identity,
+        keep_widest=config.inputs.crop_size > 0,
+    )
+
+
+def _pixels_per_step(inputs: InputConfig, manifest: Manifest) -> int:
+    """Returns the pixels of a step; of whole mammograms, their mean."""
+    pixels = inputs.crop_size**2 or manifest.pixels["train"] // manifest.images["train"]
+    return inputs.global_batch_size * inputs.accumulate_steps * pixels
 
 
 def _check_replicas(config: TrainingConfig, cluster: Cluster | None) -> None:
@@ -308,6 +325,8 @@ def _check_same(what: str, found: Mapping[str, Any], asked: Mapping[str, Any], m
         "deterministic",
         "checkpoint_every_steps",
         "keep",
+        "convolution",
+        "gradient",
     }
     if asked.get("optimizer", {}).get("schedule", "fixed") != "fixed":
         free_to_change.remove("epochs")  # the schedule ends with them

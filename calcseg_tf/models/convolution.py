@@ -109,7 +109,6 @@ class _Merged:
         return self.image_gradient(upstream, prepared), turned(kernel_gradient)
 
 
-
 class _Shifted:
     """For one filter: what every pixel adds to each of its neighbours is one matrix product over the channels."""
 
@@ -144,7 +143,6 @@ class _Shifted:
         batch, rows, columns = tf.unstack(tf.shape(upstream)[:3])
         gradient = tf.matmul(around, tf.reshape(prepared, [size**2, channels]))
         return tf.reshape(gradient, [batch, rows - size + 1, columns - size + 1, channels])
-
 
 
 def _shifts(maps: list[tf.Tensor], size: int) -> list[tf.Tensor]:

@@ -64,14 +64,13 @@ class ZeroMeanGlorot(keras.initializers.GlorotUniform):
         return kernel - tf.reduce_mean(kernel, axis=(0, 1), keepdims=True)
 
 
-def build_fcn(config: FcnConfig, synchronized_batch_norm: bool, convolution: str = "auto") -> keras.Model:
+def build_fcn(config: FcnConfig, synchronized_batch_norm: bool) -> keras.Model:
     """Builds the network.
 
     Args:
         config: Shape of the network.
         synchronized_batch_norm: Normalise over the global batch, as exact data-parallel training needs. The variables
             are the same either way.
-        convolution: How `ParallelConv2D` computes; differs in rounding only.
 
     Returns:
         A functional model from `image`, float32 [batch, height, width, 1] in [0, 1], to logits of the same shape.
@@ -82,11 +81,10 @@ def build_fcn(config: FcnConfig, synchronized_batch_norm: bool, convolution: str
         x = ParallelConv2D(
             width,
             config.kernel_sizes,
-            convolution,
             kernel_initializer=ZeroMeanGlorot() if number == 1 else "glorot_uniform",
             name=f"block{number}_conv",
         )(x)
         x = BatchNormalization(synchronized=synchronized_batch_norm, name=f"block{number}_bn")(x)
         x = keras.layers.ReLU(name=f"block{number}_relu")(x)
-    logit = ParallelConv2D(1, (config.head_kernel_size,), convolution, dtype="float32", name="logit")(x)
+    logit = ParallelConv2D(1, (config.head_kernel_size,), dtype="float32", name="logit")(x)
     return keras.Model(image, logit, name="fcn")

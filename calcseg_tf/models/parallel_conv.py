@@ -8,9 +8,8 @@ import tensorflow as tf
 
 from calcseg_tf.models.convolution import Correlation, convolve, correlation
 from calcseg_tf.models.fourier import fourier_multiplications
-from data_prep.errors import InputError
 
-__all__ = ["CONVOLUTIONS", "ParallelConv2D"]
+__all__ = ["CONVOLUTIONS", "ParallelConv2D", "use_convolution"]
 
 CONVOLUTIONS = ("auto", "separate", "merged", "fourier")
 
@@ -40,8 +39,6 @@ class ParallelConv2D(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if convolution not in CONVOLUTIONS:
-            raise InputError(f"--convolution must be one of {', '.join(CONVOLUTIONS)}; found {convolution!r}")
         self.filters = filters
         self.kernel_sizes = tuple(kernel_sizes)
         self.convolution = convolution
@@ -127,3 +124,10 @@ class ParallelConv2D(keras.layers.Layer):
         if direct > _WORTH * fourier_multiplications(max(self.kernel_sizes), channels, self.filters):
             return "fourier"
         return "merged" if self.filters <= _VECTOR else "separate"
+
+
+def use_convolution(network: keras.Model, convolution: str) -> None:
+    """Makes a network's parallel convolutions compute in one of the `CONVOLUTIONS`; others have no choice."""
+    for layer in network.layers:
+        if isinstance(layer, ParallelConv2D):
+            layer.convolution = convolution

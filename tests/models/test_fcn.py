@@ -3,7 +3,8 @@ import pytest
 import tensorflow as tf
 
 from calcseg_tf.models import build_network, model_config
-from calcseg_tf.models.fcn import FcnConfig, build_fcn
+from calcseg_tf.models.fcn import FcnConfig
+from calcseg_tf.models.parallel_conv import use_convolution
 from data_prep.errors import InputError
 
 SMALL = {"widths": (4, 8), "kernel_sizes": (3, 5, 7, 9)}
@@ -23,7 +24,8 @@ def test_the_papers_network_has_447_553_trainable_parameters():
 def test_the_receptive_field_is_what_a_perturbed_pixel_reaches(options, field):
     config = model_config("fcn", **options)
     assert 2 * config.halo_px + 1 == field
-    network = build_fcn(config, False, "separate")  # a transform's rounding reaches every pixel of its tile
+    network = build_network(config)
+    use_convolution(network, "separate")  # a transform's rounding reaches every pixel of its tile
     generator = tf.random.Generator.from_seed(0)
     for variable in network.trainable_variables:
         if "kernel" in variable.name:  # positive, and biases 0: no path cancels another, nothing drowns in a constant
