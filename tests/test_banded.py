@@ -3,7 +3,7 @@ import functools
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from calcseg_tf import bands
@@ -52,6 +52,7 @@ def assert_same_step(plain, banded, image, mask):
 
 
 @settings(max_examples=12, deadline=None)
+@example(3, 20, 20, 900, "merged", True)  # bands of two images and of one
 @given(
     st.integers(1, 3),
     st.integers(8, 75),
