@@ -104,8 +104,9 @@ class TrainingConfig:
         for name, values in (("convolution", CONVOLUTIONS), ("gradient", GRADIENTS)):
             if getattr(self, name) not in values:
                 raise InputError(f"--{name} must be one of {', '.join(values)}; found {getattr(self, name)!r}")
-        can_be_banded = isinstance(self.model, FcnConfig) and self.precision == "float32" and not self.jit_compile
-        if not can_be_banded and (self.gradient == "banded" or not self.inputs.crop_size):
+        if not self.inputs.crop_size and self.gradient == "plain":
+            raise InputError("--crop_size=0 takes --gradient=banded; found plain")
+        if not self.can_be_banded and (self.gradient == "banded" or not self.inputs.crop_size):
             asked = "--gradient=banded" if self.inputs.crop_size else "--crop_size=0"
             raise InputError(f"{asked} takes --model=fcn and --precision=float32, and no --jit_compile")
         if self.fine_tuning.freeze_backbone_epochs and self.optimizer.ema_momentum:
@@ -119,13 +120,10 @@ class TrainingConfig:
                 f"found {self.validation.validate_every_epochs}"
             )
 
-    def is_banded(self, on_gpu: bool) -> bool:
-        """Whether the gradient is computed band by band: where it must be, and where that was measured to be faster."""
-        if self.gradient != "auto":
-            return self.gradient == "banded"
-        return not self.inputs.crop_size or (
-            isinstance(self.model, FcnConfig) and self.precision == "float32" and not self.jit_compile and not on_gpu
-        )
+    @property
+    def can_be_banded(self) -> bool:
+        """Whether `BandedGradient` knows the network and its numbers."""
+        return isinstance(self.model, FcnConfig) and self.precision == "float32" and not self.jit_compile
 
     def as_dict(self) -> dict[str, Any]:
         """Returns what `config.json` keeps; the network stands beside it."""

@@ -40,7 +40,7 @@ from calcseg_tf.model_directory import (
     write_info,
 )
 from calcseg_tf.models import build_network, model_name
-from calcseg_tf.models.parallel_conv import use_convolution
+from calcseg_tf.models.parallel_conv import ParallelConv2D, use_convolution
 from calcseg_tf.precision import layers_of, with_loss_scaling
 from calcseg_tf.progress import EpochLog, ProgressBar
 from calcseg_tf.recipe import TrainingConfig
@@ -229,14 +229,20 @@ def _build(config: TrainingConfig, manifest: Manifest) -> Segmenter:
     config.fine_tuning.check(network)
     network.get_layer("normalization").set_statistics(manifest.intensity_mean, manifest.intensity_standard_deviation)
     use_convolution(network, config.convolution)
-    segmenter = Segmenter.of(network, config.loss, _banded(config))
+    segmenter = Segmenter.of(network, config.loss, _banded(config, network))
     optimizer = config.optimizer.build(config.epochs * config.inputs.steps_per_epoch)
     segmenter.compile(optimizer=with_loss_scaling(optimizer, config.precision), jit_compile=config.jit_compile)
     return segmenter
 
 
-def _banded(config: TrainingConfig) -> Callable[[keras.Model], BandedGradient] | None:
-    if not config.is_banded(on_gpu=bool(tf.config.list_logical_devices("GPU"))):
+def _banded(config: TrainingConfig, network: keras.Model) -> Callable[[keras.Model], BandedGradient] | None:
+    if config.gradient == "auto" and config.inputs.crop_size:
+        # As measured (BUILD_NOTES.md, "Bands"): a network too narrow for transforms is faster plain, and small.
+        ways = {layer.way(tf.float32) for layer in network.layers if isinstance(layer, ParallelConv2D)}
+        banded = config.can_be_banded and "fourier" in ways
+    else:
+        banded = config.gradient != "plain"
+    if not banded:
         return None
     return functools.partial(
         BandedGradient,

@@ -63,7 +63,7 @@ def convolve(image: tf.Tensor, kernel: tf.Tensor, way: Correlation) -> tf.Tensor
     reach = kernel.shape[0] // 2
     padding = [[0, 0], [reach, reach], [reach, reach], [0, 0]]
 
-    @tf.custom_gradient  # type: ignore[misc]
+    @tf.custom_gradient
     def function(image: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, object]:
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             # Not before: else those of all layers would be made at the step's start, and wait in memory.

@@ -62,7 +62,7 @@ class ParallelConv2D(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Convolves [batch, height, width, channels] to [batch, height, width, filters]."""
-        way = self._way(inputs.dtype)
+        way = self.way(inputs.dtype)
         if way == "separate":
             outputs = [tf.nn.conv2d(inputs, kernel, strides=1, padding="SAME") for kernel in self.kernels]
             outputs = tf.concat(outputs, axis=-1) if len(outputs) > 1 else outputs[0]
@@ -97,7 +97,7 @@ class ParallelConv2D(keras.layers.Layer):
 
     def correlation(self) -> Correlation:
         """Returns the way to correlate with the merged kernel in float32."""
-        return correlation(self._way(tf.float32), max(self.kernel_sizes))
+        return correlation(self.way(tf.float32), max(self.kernel_sizes))
 
     def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes."""
@@ -109,8 +109,8 @@ class ParallelConv2D(keras.layers.Layer):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
 
-    def _way(self, dtype: tf.DType) -> str:
-        """Resolves "auto" by the device and by the number of multiplications for each pixel."""
+    def way(self, dtype: tf.DType) -> str:
+        """Resolves "auto", by the device and by the number of multiplications for each pixel."""
         if dtype != tf.float32:
             return "separate"
         if self.convolution != "auto":
@@ -123,7 +123,7 @@ class ParallelConv2D(keras.layers.Layer):
         direct = channels * self.filters * sum(size**2 for size in self.kernel_sizes) / len(self.kernel_sizes)
         if direct > _WORTH * fourier_multiplications(max(self.kernel_sizes), channels, self.filters):
             return "fourier"
-        return "merged" if self.filters <= _VECTOR else "separate"
+        return "merged" if len(self.kernel_sizes) > 1 and self.filters <= _VECTOR else "separate"
 
 
 def use_convolution(network: keras.Model, convolution: str) -> None:
