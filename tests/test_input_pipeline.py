@@ -203,6 +203,30 @@ def test_the_ids_of_a_batch_are_those_of_the_mammograms_it_was_cut_from(manifest
         assert ids == [f"image-{n}" for n in np.rint(highest * 4095).astype(int)]
 
 
+def test_whole_mammograms_come_one_a_batch_each_in_its_own_size(tmp_path):
+    records = [*tinted(3, size=16), *tinted(2, size=9)[1:]]
+    config = small(crop_size=0, global_batch_size=1, augment=AugmentConfig(0.0, False))
+    written = write_fake_records(tmp_path, {"train": records, "test": tinted(1)})
+    data = training_batches(written, config)
+    assert data.element_spec[0].shape.as_list() == [1, None, None, 1]
+    batches = take(data, 6)
+    assert {(image.shape, mask.shape) for image, mask in batches} == {((1, s, s, 1),) * 2 for s in (16, 9)}
+    for number, (image, mask) in enumerate(batches):
+        assert np.ptp(image) == 0
+        np.testing.assert_array_equal(np.argwhere(mask[0, ..., 0] == 1), [[4, 4], [4, 5], [5, 4], [5, 5]])
+        drawn = training_batch_ids(written, config, number // 3, number % 3)
+        assert drawn == [f"image-{round(float(image.max()) * 4095)}"]
+
+
+def test_a_turned_mammogram_keeps_its_size_and_ignores_what_comes_from_outside():
+    image, mask = np.ones((40, 60, 1), np.float32), np.zeros((40, 60, 1), np.uint8)
+    config = config_of(crop_size=0, global_batch_size=1, augment=AugmentConfig(35.0, True, 1.2, 1.0))
+    turned, labels = (each.numpy() for each in crops_of(image, mask, seed_of(2), config))
+    assert turned.shape == labels.shape == (1, 40, 60, 1)
+    assert set(np.unique(labels)) == {0, 255}
+    assert labels[0, 20, 30, 0] == 0
+
+
 def test_mammograms_that_are_held_out_are_never_seen_and_all_others_are(manifest):
     batches = training_batches(manifest, small(steps_per_epoch=20), held_out=HELD_OUT).take(40)
     seen = {f"image-{number}" for batch in batches for number in numbers_of(batch)}
@@ -240,7 +264,9 @@ def test_an_empty_shard_is_left_out(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"crop_size": 0}, "--crop_size must be at least 1; found 0"),
+        ({"crop_size": -1}, "--crop_size must be 0 or more; found -1"),
+        ({"crop_size": 0}, "one mammogram an iteration: --global_batch_size=1 and --accumulate_steps=1; found 8 and 1"),
+        ({"crop_size": 0, "global_batch_size": 1, "accumulate_steps": 2}, "found 1 and 2"),
         ({"global_batch_size": -1}, "--global_batch_size must be at least 1; found -1"),
         ({"steps_per_epoch": 0}, "--steps_per_epoch"),
         ({"crops_per_image": 0}, "--crops_per_image"),

@@ -5,10 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from calcseg_tf.input_pipeline import InputConfig
 from calcseg_tf.models import model_config
 from calcseg_tf.recipe import OptimizerConfig, TrainingConfig
 from calcseg_tf.schedules import learning_rate_schedule
 from data_prep.errors import InputError
+
+WHOLE = InputConfig(crop_size=0, global_batch_size=1)
 
 
 def rates(name, steps=8, warmup_steps=0, rate=1.0):
@@ -83,6 +86,15 @@ def test_without_its_options_the_optimizer_is_the_papers():
         (lambda: OptimizerConfig(clip_norm=float("nan")), "--clip_norm"),
         (lambda: OptimizerConfig(ema_momentum=1.0), "--ema_momentum must be in"),
         (lambda: TrainingConfig(model_config("fcn"), batch_norm="global"), "--batch_norm must be one of synchronized"),
+        (lambda: TrainingConfig(model_config("fcn"), convolution="fft"), "--convolution must be one of auto, separate"),
+        (
+            lambda: TrainingConfig(model_config("fcn"), gradient="tiled"),
+            "--gradient must be one of auto, plain, banded",
+        ),
+        (lambda: TrainingConfig(model_config("unet"), gradient="banded"), "--gradient=banded takes --model=fcn"),
+        (lambda: TrainingConfig(model_config("unet"), WHOLE), "--crop_size=0 takes --model=fcn"),
+        (lambda: TrainingConfig(model_config("fcn"), WHOLE, gradient="plain"), "takes --gradient=banded; found plain"),
+        (lambda: TrainingConfig(model_config("fcn"), WHOLE, jit_compile=True), "and no --jit_compile"),
         (lambda: TrainingConfig(model_config("fcn"), precision="float16"), "--precision must be one of float32, mixed"),
     ],
 )

@@ -73,7 +73,7 @@ def history_of(model_dir, *without):
 @pytest.fixture(scope="module")
 def finished(records_dir, tmp_path_factory):
     """Finished runs: undisturbed and stopped after an epoch (bit for bit repeatable), each also with averaged weights;
-    on four replicas.
+    on four replicas, and there in bands and through transforms; on whole mammograms.
     """
     folder = tmp_path_factory.mktemp("finished")
     runs = {
@@ -81,6 +81,8 @@ def finished(records_dir, tmp_path_factory):
         "stopped": (["--deterministic"], {"epochs": 1}),
         "replicas": ([], {"replicas": 4}),
         "averaged": (["--deterministic"], {"ema_momentum": 0.8}),
+        "banded": ([], {"replicas": 4, "gradient": "banded", "convolution": "fourier"}),
+        "whole_images": (["--deterministic"], {"crop_size": 0, "global_batch_size": 1}),
         "averaged_stopped": (["--deterministic"], {"ema_momentum": 0.8, "epochs": 1}),
     }
     calls = [arguments_of(records_dir, folder / name, *run, **changes) for name, (run, changes) in runs.items()]
@@ -129,6 +131,18 @@ def assert_same_run(one, other):
     for first, second in zip(history_of(one), history_of(other), strict=True):
         assert first["loss"] == pytest.approx(second["loss"], rel=1e-5)
         assert (first["positives"], first["negatives"]) == (second["positives"], second["negatives"])
+
+
+def test_bands_transforms_and_replicas_together_give_the_weights_of_the_plain_run(finished):
+    assert_same_run(finished / "banded", finished / "whole")
+
+
+def test_whole_mammograms_are_trained_on(finished):
+    for entry in history_of(finished / "whole_images"):
+        assert entry["pixels_per_second"] > 0
+        assert entry["negatives"] == pytest.approx(3 * entry["positives"])
+    config = json.loads((finished / "whole_images" / "config.json").read_text())
+    assert config["training"]["inputs"]["crop_size"] == 0
 
 
 def test_four_replicas_give_the_weights_of_one(finished):
