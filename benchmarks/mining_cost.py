@@ -17,13 +17,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.synthetic import fake_mammogram, fake_mask
+from benchmarks.synthetic import fake_crops
 from calcseg_tf.devices import DeviceConfig, make_strategy
 from calcseg_tf.losses import LossConfig
-from calcseg_tf.models import build_network
 from calcseg_tf.models.fcn import FcnConfig
-from calcseg_tf.recipe import OptimizerConfig
+from calcseg_tf.recipe import TrainingConfig
 from calcseg_tf.segmenter import Segmenter
+from calcseg_tf.training import build_segmenter
 
 _LOSSES = ("cross_entropy", "hard_negatives")
 _MOST_PERCENT = 10
@@ -56,7 +56,7 @@ def main() -> None:
 def _seconds(replicas: int, crop_size: int, batch: int, steps: int) -> dict[str, list[float]]:
     """Times `steps` steps of each loss, in turns, after those that trace and warm up."""
     strategy = make_strategy(DeviceConfig(replicas=replicas))
-    image, mask = _crops(crop_size, batch)
+    image, mask = fake_crops(crop_size, batch)
     with strategy.scope():
         segmenters = {name: _segmenter(name) for name in _LOSSES}
     iterators = {
@@ -73,16 +73,7 @@ def _seconds(replicas: int, crop_size: int, batch: int, steps: int) -> dict[str,
 
 
 def _segmenter(loss: str) -> Segmenter:
-    segmenter = Segmenter.of(build_network(FcnConfig(), synchronized_batch_norm=True), LossConfig(loss))
-    segmenter.compile(optimizer=OptimizerConfig().build(1))
-    return segmenter
-
-
-def _crops(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draws tissue with calcifications on about one pixel in a thousand, as the records hold it."""
-    images = [fake_mammogram(seed, 2 * size, 2 * size)[size // 2 :, :size][:size] / (1 << 14) for seed in range(count)]
-    masks = [fake_mask(seed, size, size, calcifications=max(1, size * size // 30000)) // 255 for seed in range(count)]
-    return np.stack(images)[..., None].astype(np.float32), np.stack(masks)[..., None].astype(np.uint8)
+    return build_segmenter(TrainingConfig(FcnConfig(), loss=LossConfig(loss)), mean=0.2, standard_deviation=0.2)
 
 
 def _forever(image: np.ndarray, mask: np.ndarray, batch: int) -> tf.data.Dataset:

@@ -9,7 +9,7 @@ from scipy import ndimage
 from tests.fakes.dicom import fake_uid, write_dicom
 from tests.fakes.folder import write_png
 
-__all__ = ["INBREAST_SIZES", "fake_mammogram", "fake_mask", "write_data_set"]
+__all__ = ["INBREAST_SIZES", "fake_crops", "fake_mammogram", "fake_mask", "write_data_set"]
 
 INBREAST_SIZES = ((3328, 2560), (4084, 3328))  # rows x columns
 
@@ -70,3 +70,14 @@ def write_data_set(root: pathlib.Path, images: int, sizes: Sequence[tuple[int, i
             study_uid=fake_uid(9, number),
         )
         write_png(root / f"{number:04d}.png", mask)
+
+
+def fake_crops(size: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draws training crops of tissue with calcifications on about one pixel in a thousand.
+
+    Returns:
+        Images float32 in [0, 1] and masks uint8, [count, size, size, 1].
+    """
+    images = [fake_mammogram(seed, 2 * size, 2 * size)[size // 2 :, :size][:size] / (1 << 14) for seed in range(count)]
+    masks = [fake_mask(seed, size, size, calcifications=max(1, size * size // 30000)) // 255 for seed in range(count)]
+    return np.stack(images)[..., None].astype(np.float32), np.stack(masks)[..., None].astype(np.uint8)

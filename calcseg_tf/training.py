@@ -52,7 +52,7 @@ from calcseg_tf.validation import SCORE, Validation
 from data_prep.errors import InputError
 from data_prep.manifest import Manifest, read_manifest
 
-__all__ = ["train"]
+__all__ = ["build_segmenter", "train"]
 
 
 def train(
@@ -138,7 +138,7 @@ def _run(
     )
     history = History(model_dir / "history.json", _pixels_per_step(config.inputs, manifest))
     with strategy.scope():
-        segmenter = _build(config, manifest)
+        segmenter = build_segmenter(config, manifest.intensity_mean, manifest.intensity_standard_deviation)
         begin = checkpointing.restore(segmenter)
         if begin == Position() and config.fine_tuning.backbone_weights:
             load_backbone_weights(segmenter, pathlib.Path(config.fine_tuning.backbone_weights))
@@ -221,13 +221,20 @@ def _fit(
         ) from None
 
 
-def _build(config: TrainingConfig, manifest: Manifest) -> Segmenter:
+def build_segmenter(config: TrainingConfig, mean: float, standard_deviation: float) -> Segmenter:
+    """Builds and compiles what a recipe trains, under the current strategy.
+
+    Args:
+        config: The recipe.
+        mean: Of the training set's intensities in [0, 1].
+        standard_deviation: Likewise.
+    """
     with layers_of(config.precision):
         # On one replica it would be the same computation, in slower parts.
         several = tf.distribute.get_strategy().num_replicas_in_sync > 1
         network = build_network(config.model, synchronized_batch_norm=several and config.batch_norm == "synchronized")
     config.fine_tuning.check(network)
-    network.get_layer("normalization").set_statistics(manifest.intensity_mean, manifest.intensity_standard_deviation)
+    network.get_layer("normalization").set_statistics(mean, standard_deviation)
     use_convolution(network, config.convolution)
     segmenter = Segmenter.of(network, config.loss, _banded(config, network))
     optimizer = config.optimizer.build(config.epochs * config.inputs.steps_per_epoch)
