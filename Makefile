@@ -1,11 +1,12 @@
 # make demo   real mammograms, implanted calcifications, training, evaluation, export, prediction
 # make test   the test suite
+# make ablation   losses and networks compared on the demo's mammograms
 PYTHON_ENV := .venv/bin/python
 RUNTIME := requirements.txt
 TESTING := requirements.txt requirements-dev.txt requirements-beam.txt
 DEMO := requirements.txt requirements-demo.txt
 
-.PHONY: demo demo-small test test-slow lint format types clean
+.PHONY: demo demo-small ablation ablation-small test test-slow lint format types clean
 
 demo:
 	@tools/make_env.sh $(DEMO)
@@ -14,6 +15,14 @@ demo:
 demo-small:
 	@tools/make_env.sh $(DEMO)
 	@$(PYTHON_ENV) -m tools.demo --output_dir=build/demo-small --small
+
+ablation:
+	@tools/make_env.sh $(DEMO)
+	@$(PYTHON_ENV) -m tools.ablation --output_dir=build/ablation
+
+ablation-small:
+	@tools/make_env.sh $(DEMO)
+	@$(PYTHON_ENV) -m tools.ablation --output_dir=build/ablation-small --small
 
 test:
 	@tools/make_env.sh $(TESTING)
