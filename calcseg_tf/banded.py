@@ -68,15 +68,18 @@ class BandedGradient:
     def forward(self, image: tf.Tensor) -> Forward:
         """Computes the logits of float32 [batch, height, width, 1] in [0, 1], and updates the moving averages."""
         bands = Bands.of(image)
-        pixels = self._all_reduce(tf.cast(tf.size(image), tf.float32))
+        own_pixels = tf.cast(tf.size(image), tf.float32)
+        pixels = self._all_reduce(own_pixels)
         rows = normalized = bands.of_tensor(self._normalization(image))
         blocks: list[_Block] = []
         after: tf.Tensor = image
         for convolution, norm in zip(self._convolutions, self._norms, strict=True):
             keep = self._keep_widest or norm is not self._norms[-1]
-            outputs, sums = _outputs_and_sums(convolution, rows, bands, after, keep)
-            mean, mean_square = tf.unstack(self._all_reduce(sums) / pixels)
-            variance = tf.maximum(mean_square - tf.square(mean), 0.0)
+            outputs, own_mean, own_variance = _with_moments(convolution, rows, bands, after, keep)
+            # In two steps, because the sum of squares alone would drown a variance small against the mean.
+            share = own_pixels / pixels
+            mean = self._all_reduce(share * own_mean)
+            variance = self._all_reduce(share * (own_variance + tf.square(own_mean - mean)))
             blocks.append(_Block(outputs, norm, mean, variance))
             blocks[-1].update_moving_averages(convolution.bias)
             rows, after = blocks[-1].activated_rows, mean
@@ -216,9 +219,9 @@ class _Backward:
     def over_image(self, image: Rows) -> tf.Tensor:
         """Returns the gradient of the first convolution's merged kernel; nobody asks for the image's."""
 
-        def step(band: tf.Tensor) -> tuple[tf.Tensor, tuple[tf.Tensor]]:
+        def step(band: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tuple[tf.Tensor]]:
             gradient, of_kernel = self.correlation.gradients(image(band, 0), self._padded(band, 0), self.prepared)
-            return gradient, (of_kernel,)
+            return gradient, (total + of_kernel,)
 
         _, (of_kernel,) = self.bands.scan(step, [tf.zeros_like(self.kernel)], channels=1, keep=False)
         return of_kernel
@@ -230,12 +233,12 @@ class _Backward:
             s g (see `_Block.scaled`); the gradient of the merged kernel; the sums [sum(g x), sum(g)].
         """
 
-        def step(band: tf.Tensor) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
+        def step(band: tf.Tensor, total: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tuple[tf.Tensor, tf.Tensor]]:
             outputs = before.outputs(band, 0)
             activated = before.activated(outputs)
             gradient, of_kernel = self.correlation.gradients(activated, self._padded(band, 0), self.prepared)
-            scaled, sums = before.scaled(gradient, outputs, activated)
-            return scaled, (of_kernel, tf.stack(sums))
+            scaled, addends = before.scaled(gradient, outputs, activated)
+            return scaled, (total + of_kernel, sums + tf.stack(addends))
 
         def again(band: tf.Tensor, halo: int) -> tf.Tensor:
             outputs = before.outputs(band, halo)
@@ -259,17 +262,25 @@ def _convolved(convolution: ParallelConv2D, rows: Rows, bands: Bands, after: tf.
     return lambda band, halo: correlation.outputs(bands.padded(rows, band, halo, convolution.reach), prepared)
 
 
-def _outputs_and_sums(
+def _with_moments(
     convolution: ParallelConv2D, rows: Rows, bands: Bands, after: tf.Tensor, keep: bool
-) -> tuple[Rows, tf.Tensor]:
-    """Gives a convolution's outputs, and their sums and sums of squares, [2, filters]."""
+) -> tuple[Rows, tf.Tensor, tf.Tensor]:
+    """Gives a convolution's outputs, and their mean and variance, [filters], by sums about the first band's mean."""
     outputs = _convolved(convolution, rows, bands, after)
 
-    def step(band: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    def step(
+        band: tf.Tensor, pivot: tf.Tensor, total: tf.Tensor, squares: tf.Tensor, count: tf.Tensor
+    ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         result = outputs(band, 0)
         flat = tf.reshape(result, [-1, convolution.filters])
+        pixels = tf.cast(tf.shape(flat)[0], tf.float32)
         ones = tf.ones([1, tf.shape(flat)[0]])  # a product is eight times as fast as a reduction over rows
-        return result, [tf.concat([tf.matmul(ones, flat), tf.matmul(ones, tf.square(flat))], axis=0)]
+        here = tf.matmul(ones, flat)[0]
+        pivot = tf.where(band == 0, here / pixels, pivot)
+        about = tf.matmul(ones, tf.math.squared_difference(flat, pivot))[0]
+        return result, (pivot, total + (here - pixels * pivot), squares + about, count + pixels)
 
-    kept, (sums,) = bands.scan(step, [tf.zeros([2, convolution.filters])], convolution.filters, keep)
-    return kept.rows if keep else outputs, sums
+    state = [tf.zeros([convolution.filters])] * 3 + [tf.constant(0.0)]
+    kept, (pivot, total, squares, count) = bands.scan(step, state, convolution.filters, keep)
+    variance = tf.maximum(squares / count - tf.square(total / count), 0.0)
+    return kept.rows if keep else outputs, pivot + total / count, variance

@@ -70,21 +70,22 @@ class Bands:
 
     def scan(
         self,
-        step: Callable[[tf.Tensor], tuple[tf.Tensor, Sequence[tf.Tensor]]],
-        zeros: Sequence[tf.Tensor],
+        step: Callable[..., tuple[tf.Tensor, Sequence[tf.Tensor]]],
+        state: Sequence[tf.Tensor],
         channels: int,
         keep: bool = True,
     ) -> tuple["_Kept", list[tf.Tensor]]:
         """Computes one band after another.
 
         Args:
-            step: Takes a band's number, gives its result, float32 [images, rows, width, channels], and addends.
-            zeros: Zeros in the shapes of the addends.
+            step: Takes a band's number and the state, tensor by tensor; gives the band's result, float32 [images, rows,
+                width, channels], and the next state.
+            state: The first state.
             channels: Of the results.
             keep: Whether the results are kept.
 
         Returns:
-            The results, and the sums of the addends.
+            The results, and the last state.
         """
         kept = tf.TensorArray(
             tf.float32,
@@ -94,15 +95,14 @@ class Bands:
             element_shape=[None, None, None, channels],
         )
 
-        def body(band: tf.Tensor, kept: tf.TensorArray, totals: list[tf.Tensor]) -> tuple[Any, ...]:
-            result, addends = step(band)
-            totals = [total + addend for total, addend in zip(totals, addends, strict=True)]
-            return band + 1, kept.write(band, result) if keep else kept, totals
+        def body(band: tf.Tensor, kept: tf.TensorArray, *state: tf.Tensor) -> tuple[Any, ...]:
+            result, state = step(band, *state)
+            return band + 1, kept.write(band, result) if keep else kept, *state
 
-        _, kept, totals = tf.while_loop(
-            lambda band, *_: band < self.count, body, (0, kept, list(zeros)), parallel_iterations=1
+        _, kept, *state = tf.while_loop(
+            lambda band, *_: band < self.count, body, (0, kept, *state), parallel_iterations=1
         )
-        return _Kept(self, kept), totals
+        return _Kept(self, kept), state
 
     @property
     def _to_an_image(self) -> tf.Tensor:
