@@ -272,15 +272,20 @@ def _with_moments(
         band: tf.Tensor, pivot: tf.Tensor, total: tf.Tensor, squares: tf.Tensor, count: tf.Tensor
     ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
         result = outputs(band, 0)
-        flat = tf.reshape(result, [-1, convolution.filters])
-        pixels = tf.cast(tf.shape(flat)[0], tf.float32)
-        ones = tf.ones([1, tf.shape(flat)[0]])  # a product is eight times as fast as a reduction over rows
-        here = tf.matmul(ones, flat)[0]
+        pixels = tf.cast(tf.size(result) // convolution.filters, tf.float32)
+        here = _sum(result)
         pivot = tf.where(band == 0, here / pixels, pivot)
-        about = tf.matmul(ones, tf.math.squared_difference(flat, pivot))[0]
+        about = _sum(tf.math.squared_difference(result, pivot))
         return result, (pivot, total + (here - pixels * pivot), squares + about, count + pixels)
 
     state = [tf.zeros([convolution.filters])] * 3 + [tf.constant(0.0)]
     kept, (pivot, total, squares, count) = bands.scan(step, state, convolution.filters, keep)
     variance = tf.maximum(squares / count - tf.square(total / count), 0.0)
     return kept.rows if keep else outputs, pivot + total / count, variance
+
+
+def _sum(image: tf.Tensor) -> tf.Tensor:
+    """Sums [images, rows, width, channels] to [channels]; rows by a product, eight times as fast as a reduction."""
+    shape = tf.shape(image)
+    rows = tf.matmul(tf.ones([1, shape[2]]), tf.reshape(image, [-1, shape[2], image.shape[3]]))
+    return tf.reduce_sum(rows, axis=(0, 1))

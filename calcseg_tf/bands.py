@@ -134,10 +134,14 @@ class _Kept:
         own = band % self.bands._to_an_image * self.bands.rows
         middle = self.array.read(band)
         above, below = own - first, last - tf.minimum(own + self.bands.rows, self.bands.height)
-        # Where the image ends, nothing is taken of what is read; it only has to have as many images.
-        before = self.array.read(tf.where(above > 0, band - 1, band))
-        after = self.array.read(tf.where(below > 0, band + 1, band))
-        return tf.concat([before[:, tf.shape(before)[1] - above :], middle, after[:, :below]], axis=1)
+
+        def with_halo() -> tf.Tensor:
+            # Where the image ends, nothing is taken of what is read.
+            before = self.array.read(tf.where(above > 0, band - 1, band))
+            after = self.array.read(tf.where(below > 0, band + 1, band))
+            return tf.concat([before[:, tf.shape(before)[1] - above :], middle, after[:, :below]], axis=1)
+
+        return tf.cond(above + below > 0, with_halo, lambda: middle)
 
     def whole(self, shape: Sequence[Any]) -> tf.Tensor:
         """Puts one-channel results together, in a shape whose sizes may be None."""

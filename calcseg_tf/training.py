@@ -245,7 +245,7 @@ def build_segmenter(config: TrainingConfig, mean: float, standard_deviation: flo
 def _banded(config: TrainingConfig, network: keras.Model) -> Callable[[keras.Model], BandedGradient] | None:
     if config.gradient == "auto" and config.inputs.crop_size:
         # As measured (BUILD_NOTES.md, "Bands"): a network too narrow for transforms is faster plain, and small.
-        ways = {layer.way(tf.float32) for layer in network.layers if isinstance(layer, ParallelConv2D)}
+        ways = {layer.way(tf.float32, training=True) for layer in network.layers if isinstance(layer, ParallelConv2D)}
         banded = config.can_be_banded and "fourier" in ways
     else:
         banded = config.gradient != "plain"

@@ -66,20 +66,19 @@ class Fourier:
         """
         grid = _Grid.of_padded(upstream, self._transforms.kernel_px)
         spectrum = self._spectrum(grid.tiles(upstream, self._transforms.tile_px))
-        blocks = self._spectrum(grid.tiles(image, _OUTPUT_PX))
-        return self._outputs(spectrum, prepared, grid), self._kernel_gradient(spectrum, blocks)
+        return self._outputs(spectrum, prepared, grid), self._kernel_gradient(spectrum, grid.tiles(image, _OUTPUT_PX))
 
     def _kernel_gradient(self, spectrum: tf.Tensor, blocks: tf.Tensor) -> tf.Tensor:
         """Sums U conj(X) over the tiles, for each pair of channels, and transforms it back."""
         size = self._transforms.kernel_px
-        frequencies, channels, filters = spectrum.shape[0], blocks.shape[2] // 2, spectrum.shape[2] // 2
-        # Tiles and [re, im] are summed over alike: the real part is re re + im im, the imaginary one re im - im re.
-        upstream = tf.reshape(spectrum, [frequencies, -1, filters])
-        re, im = tf.split(blocks, 2, axis=2)
-        quarter_turn = tf.reshape(tf.concat([-im, re], axis=2), [frequencies, -1, channels])
-        parts = [tf.reshape(blocks, [frequencies, -1, channels]), quarter_turn]
-        parts = [tf.matmul(part, upstream, transpose_a=True) for part in parts]
-        turned = self._transforms.inverse(tf.reshape(tf.stack(parts), [1, 2, frequencies, channels * filters]), size)
+        frequencies, channels, filters = spectrum.shape[0], blocks.shape[3], spectrum.shape[2] // 2
+        # Tiles and [re, im] of U are summed over alike: [[re X, -im X], [im X, re X]] makes it one product.
+        quarters = self._transforms.spectrum(blocks, self._transforms.columns_twice)
+        quarters = tf.transpose(tf.reshape(quarters, [-1, 2, 2, frequencies, channels]), [3, 0, 1, 2, 4])
+        quarters = tf.reshape(quarters, [frequencies, -1, 2 * channels])
+        product = tf.matmul(quarters, tf.reshape(spectrum, [frequencies, -1, filters]), transpose_a=True)
+        product = tf.transpose(tf.reshape(product, [frequencies, 2, channels * filters]), [1, 0, 2])
+        turned = self._transforms.inverse(product[None], size)
         return tf.reverse(tf.reshape(turned, [size, size, channels, filters]), [0, 1])
 
     def _spectrum(self, tiles: tf.Tensor) -> tf.Tensor:
@@ -193,7 +192,10 @@ class _Grid:
         """Cuts [tiles, side, side, channels] from [batch, height, width, channels], zeros to the right and below."""
         height, width = (self._along(size) * _OUTPUT_PX + side - _OUTPUT_PX for size in (self.height, self.width))
         shape = tf.shape(image)
-        image = tf.pad(image, [[0, 0], [0, height - shape[1]], [0, width - shape[2]], [0, 0]])
+        below, right = height - shape[1], width - shape[2]
+        image = tf.cond(
+            below + right > 0, lambda: tf.pad(image, [[0, 0], [0, below], [0, right], [0, 0]]), lambda: image
+        )
         top = tf.range(self.batch)[:, None] * height + tf.range(self._along(self.height)) * _OUTPUT_PX
         left = tf.range(self._along(self.width)) * _OUTPUT_PX
         row = top[:, :, None, None, None] + tf.range(side)[:, None]

@@ -13,7 +13,9 @@ __all__ = ["CONVOLUTIONS", "ParallelConv2D", "use_convolution"]
 
 CONVOLUTIONS = ("auto", "separate", "merged", "fourier")
 
-_WORTH = 1.5  # a transform's multiplications run at about two thirds of the speed of a direct convolution's
+# What a multiplication through transforms costs, in multiplications of a direct convolution: forward, and in training,
+# where TensorFlow's kernels of the direct gradients are slow.
+_COST_FORWARD, _COST_TRAINING = 1.5, 0.7
 _VECTOR = 16  # filters that a CPU's direct convolution computes at once, whether it has them or not
 
 
@@ -60,9 +62,9 @@ class ParallelConv2D(keras.layers.Layer):
         self.bias = self.add_weight("bias", (self.filters,), initializer="zeros")
         super().build(input_shape)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Convolves [batch, height, width, channels] to [batch, height, width, filters]."""
-        way = self.way(inputs.dtype)
+        way = self.way(inputs.dtype, training)
         if way == "separate":
             outputs = [tf.nn.conv2d(inputs, kernel, strides=1, padding="SAME") for kernel in self.kernels]
             outputs = tf.concat(outputs, axis=-1) if len(outputs) > 1 else outputs[0]
@@ -96,8 +98,8 @@ class ParallelConv2D(keras.layers.Layer):
         ]
 
     def correlation(self) -> Correlation:
-        """Returns the way to correlate with the merged kernel in float32."""
-        return correlation(self.way(tf.float32), max(self.kernel_sizes))
+        """Returns the way to correlate with the merged kernel in training in float32."""
+        return correlation(self.way(tf.float32, training=True), max(self.kernel_sizes))
 
     def get_config(self) -> dict[str, Any]:
         """Returns what the constructor takes."""
@@ -109,7 +111,7 @@ class ParallelConv2D(keras.layers.Layer):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
 
-    def way(self, dtype: tf.DType) -> str:
+    def way(self, dtype: tf.DType, training: bool | None) -> str:
         """Resolves "auto", by the device and by the number of multiplications for each pixel."""
         if dtype != tf.float32:
             return "separate"
@@ -121,7 +123,8 @@ class ParallelConv2D(keras.layers.Layer):
             return "shifted"
         channels = self.kernels[0].shape[2]
         direct = channels * self.filters * sum(size**2 for size in self.kernel_sizes) / len(self.kernel_sizes)
-        if direct > _WORTH * fourier_multiplications(max(self.kernel_sizes), channels, self.filters):
+        cost = _COST_TRAINING if training else _COST_FORWARD
+        if direct > cost * fourier_multiplications(max(self.kernel_sizes), channels, self.filters):
             return "fourier"
         return "merged" if len(self.kernel_sizes) > 1 and self.filters <= _VECTOR else "separate"
 
