@@ -2,8 +2,9 @@
 
 python -m benchmarks.training_speed --torch_python=build/torch/bin/python      20 minutes on 2 cores
 
-benchmarks/requirements-torch.txt says how to make that environment. Both sides run as processes of their own and take
-turns, step by step; the losses show that they compute the same. With --linear ours alone, over batches of many sizes.
+benchmarks/requirements-torch.txt says how to make that environment. The sides take turns, each turn in a process of its
+own with nothing beside it (threads of one that waits would spin); the losses show that they compute the same. With
+--linear ours alone, over batches of many sizes.
 """
 
 import argparse
@@ -30,7 +31,8 @@ def main() -> None:
     """Measures and prints markdown tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--torch_python", help="Python with PyTorch")
-    parser.add_argument("--steps", type=int, default=4, help="of each side and size, after the first")
+    parser.add_argument("--turns", type=int, default=3, help="of each side and size")
+    parser.add_argument("--steps", type=int, default=2, help="of a turn, after the first, which traces and warms up")
     parser.add_argument("--linear", action="store_true")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -47,22 +49,29 @@ def main() -> None:
 def compare(sides: list[str], options: argparse.Namespace, sizes: tuple[tuple[int, int], ...]) -> None:
     """Prints one row a size and side: seconds a megapixel, ratio to ours, peak memory, losses."""
     cores = len(os.sched_getaffinity(0))
-    print(f"{cores} cores; load before: {os.getloadavg()[0]:.2f}; medians of {options.steps} steps in turns\n")
+    print(
+        f"{cores} cores; load before: {os.getloadavg()[0]:.2f}; medians of {options.turns} turns of {options.steps}\n"
+    )
     print("| batch | side | s/MPix | times ours | peak memory | loss of the first and last step |")
     print("|---|---|---|---|---|---|", flush=True)
     for count, size in sizes:
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder, "crops.npz")
             write_crops(path, count, size)
-            answers = in_turns({side: command(side, path, cores, options) for side in sides}, options.steps)
+            turns = [
+                {side: turn(command(side, path, cores, options), options.steps + 1) for side in sides}
+                for _ in range(options.turns)
+            ]
         megapixels = count * size * size / 1e6
-        seconds = {side: [answer["seconds"] for answer in found[1:]] for side, found in answers.items()}
-        for side, found in answers.items():
-            times = statistics.median(b / a for a, b in zip(seconds["ours"], seconds[side], strict=True))
+        for side in sides:
+            seconds = [statistics.median(step["seconds"] for step in answers[side][1:]) for answers in turns]
+            ours = [statistics.median(step["seconds"] for step in answers["ours"][1:]) for answers in turns]
+            steps = [step for answers in turns for step in answers[side]]
             print(
-                f"| {count} x {size} x {size} | {side} | {statistics.median(seconds[side]) / megapixels:.2f} | "
-                f"{times:.2f} | {max(answer['peak_bytes'] for answer in found) / 1e9:.2f} GB | "
-                f"{found[0]['loss']:.6f} {found[-1]['loss']:.6f} |",
+                f"| {count} x {size} x {size} | {side} | {statistics.median(seconds) / megapixels:.2f} | "
+                f"{statistics.median(b / a for a, b in zip(ours, seconds, strict=True)):.2f} | "
+                f"{max(step['peak_bytes'] for step in steps) / 1e9:.2f} GB | "
+                f"{steps[0]['loss']:.6f} {steps[-1]['loss']:.6f} |",
                 flush=True,
             )
 
@@ -92,21 +101,10 @@ def command(side: str, path: pathlib.Path, cores: int, options: argparse.Namespa
     return [sys.executable, "-m", "benchmarks.training_speed", "--worker", side, str(path)]
 
 
-def in_turns(commands: dict[str, list[str]], steps: int) -> dict[str, list[dict[str, float]]]:
-    """Runs workers side by side, one step of one at a time; the first step of each traces and warms up."""
-    workers = {
-        side: subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for side, arguments in commands.items()
-    }
-    answers: dict[str, list[dict[str, float]]] = {side: [] for side in workers}
-    for _ in range(steps + 1):
-        for side, worker in workers.items():
-            print("step", file=worker.stdin, flush=True)
-            answers[side].append(json.loads(worker.stdout.readline()))
-    for worker in workers.values():
-        worker.stdin.close()
-        worker.wait()
-    return answers
+def turn(arguments: list[str], steps: int) -> list[dict[str, float]]:
+    """Runs a worker for some steps; the first traces and warms up."""
+    ended = subprocess.run(arguments, input="step\n" * steps, stdout=subprocess.PIPE, text=True, check=True)
+    return [json.loads(line) for line in ended.stdout.splitlines()]
 
 
 def work(side: str, path: str) -> None:

@@ -102,8 +102,8 @@ class BandedGradient:
             if before is None:
                 merged = backward.over_image(forward.image)
             else:
-                keep = self._keep_widest or convolution is not self._head
-                scaled, merged, sums = backward.over_block(before, keep)
+                # The head's is quickly made again, and of the most channels.
+                scaled, merged, sums = backward.over_block(before, keep=convolution is not self._head)
                 rows = before.corrected(scaled, self._all_reduce(sums) / forward.pixels)
                 found[before.norm.gamma.ref()], found[before.norm.beta.ref()] = tf.unstack(sums)
             after = merged
