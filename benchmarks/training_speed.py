@@ -110,6 +110,8 @@ def turn(arguments: list[str], steps: int) -> list[dict[str, float]]:
 def work(side: str, path: str) -> None:
     """Is our worker: as `calcseg_tf.train` computes by default, or ("plain") as Keras' own layers would."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
+
     from calcseg_tf.models.fcn import FcnConfig
     from calcseg_tf.recipe import TrainingConfig
     from calcseg_tf.training import build_segmenter
@@ -121,9 +123,13 @@ def work(side: str, path: str) -> None:
         if hasattr(layer, "kernels"):
             names = [f"kernel{size}" for size in layer.kernel_sizes] + ["bias"]
             layer.set_weights([data[f"{layer.name.removesuffix('_conv')}_{name}"] for name in names])
+    # As `fit` does. `train_on_batch` makes and deletes an iterator, which waits for up to as long as the step took.
+    step = segmenter.make_train_function()
+    batches = iter(tf.data.Dataset.from_tensors((data["image"], data["mask"])).repeat())
     for _ in sys.stdin:
+        segmenter.reset_metrics()
         start = time.perf_counter()
-        loss = segmenter.train_on_batch(data["image"], data["mask"], reset_metrics=True)[0]
+        loss = step(batches)["loss"].numpy()
         seconds = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print(json.dumps({"seconds": seconds, "loss": float(loss), "peak_bytes": peak}), flush=True)
