@@ -96,13 +96,13 @@ class Bands:
         )
 
         def body(band: tf.Tensor, kept: tf.TensorArray, *state: tf.Tensor) -> tuple[Any, ...]:
-            result, state = step(band, *state)
-            return band + 1, kept.write(band, result) if keep else kept, *state
+            result, next_state = step(band, *state)
+            return band + 1, kept.write(band, result) if keep else kept, *next_state
 
-        _, kept, *state = tf.while_loop(
+        _, kept, *last_state = tf.while_loop(
             lambda band, *_: band < self.count, body, (0, kept, *state), parallel_iterations=1
         )
-        return _Kept(self, kept), state
+        return _Kept(self, kept), last_state
 
     @property
     def _to_an_image(self) -> tf.Tensor:
