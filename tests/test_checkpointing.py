@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import resource
@@ -118,22 +119,25 @@ def limited(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk():
-    """Gives a call after which no file grows beyond 1,000 bytes: the system refuses as it does on a full disk."""
+    """Gives a call after which no file grows beyond 1,000 bytes: the system refuses as it does on a full disk.
+
+    Not a fixture: that would end after pytest has reported the test, perhaps into a file.
+    """
     soft = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-    yield lambda: limited(1000)
-    limited(soft)
+    try:
+        yield lambda: limited(1000)
+    finally:
+        limited(soft)
 
 
 @pytest.mark.parametrize(("place", "begin"), [((1, 1), Position(1, 1)), ((1, 4), Position(1, 2))])
-def test_a_full_disk_leaves_the_checkpoint_before_and_no_part_of_the_new_one(
-    undisturbed, tmp_path, full_disk, place, begin
-):
-    with pytest.raises(UnfinishedError, match="File too large: what was written before is whole") as raised:
-        run(tmp_path, At(*place, full_disk), every=2 if place[1] == 1 else 7)
+def test_a_full_disk_leaves_the_checkpoint_before_and_no_part_of_the_new_one(undisturbed, tmp_path, place, begin):
+    refused = pytest.raises(UnfinishedError, match="File too large: what was written before is whole")
+    with full_disk() as fill, refused as raised:
+        run(tmp_path, At(*place, fill), every=2 if place[1] == 1 else 7)
     assert "\n" not in str(raised.value)
-    limited(resource.RLIM_INFINITY)
     names = {path.name.split(".")[0] for path in (tmp_path / "checkpoints").iterdir()}
     assert names == {"checkpoint", *(path.split(".")[0] for path in kept(tmp_path))}
     resumed_at, segmenter = run(tmp_path)
@@ -141,13 +145,13 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_no_part_of_the_new_one(
     assert_same_run(segmenter, undisturbed[1], (tmp_path, undisturbed[0]))
 
 
-def test_a_full_disk_leaves_the_history_before(tmp_path, full_disk):
+def test_a_full_disk_leaves_the_history_before(tmp_path):
     history = History(tmp_path / "history.json", 1)
     run(tmp_path, epochs=1)
     before = (tmp_path / "history.json").read_bytes()
     history.resume(1)
-    full_disk()
-    with pytest.raises(OSError, match="File too large"):
+    with full_disk() as fill, pytest.raises(OSError, match="File too large"):
+        fill()
         history.amend(1, {str(number): 0.5 for number in range(200)})
     assert (tmp_path / "history.json").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
