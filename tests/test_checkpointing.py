@@ -150,8 +150,9 @@ def test_a_full_disk_leaves_the_history_before(tmp_path):
     run(tmp_path, epochs=1)
     before = (tmp_path / "history.json").read_bytes()
     history.resume(1)
-    with full_disk() as fill, pytest.raises(OSError, match="File too large"):
+    with full_disk() as fill:
         fill()
-        history.amend(1, {str(number): 0.5 for number in range(200)})
+        with pytest.raises(OSError, match="File too large"):
+            history.amend(1, {str(number): 0.5 for number in range(200)})
     assert (tmp_path / "history.json").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
