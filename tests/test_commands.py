@@ -31,7 +31,7 @@ def write_model(model_dir):
         variable.assign(np.zeros(variable.shape))
     middle = np.zeros((3, 3, 1, 2), np.float32)
     middle[1, 1] = 1
-    network.get_layer("block1_conv3").set_weights([middle, np.zeros(2)])
+    network.get_layer("block1_conv").kernels[0].assign(middle)
     network.get_layer("block1_bn").set_weights([np.ones(4), np.zeros(4), np.zeros(4), np.ones(4)])
     head = np.zeros((3, 3, 4, 1), np.float32)
     head[1, 1, 0] = 12
