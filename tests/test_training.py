@@ -214,7 +214,7 @@ def test_workers_go_on_together_and_refuse_to_train_different_things(finished, r
     shutil.copytree(finished / "stopped", stopped)
     for ended in workers_of(*[arguments_of(records_dir, stopped, replicas=2)] * 2):
         assert ended.returncode == 0, ended.stderr
-        assert "Going on after epoch 1 of 2" in ended.stdout
+        assert "Going on after 1 epoch, of 2" in ended.stdout
     assert_same_run(stopped, finished / "whole")
     model_dir = tmp_path / "model"
     other_rate = arguments_of(records_dir, model_dir, replicas=2, learning_rate=0.02)
