@@ -18,7 +18,7 @@ from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
 from data_prep.manifest import read_manifest
 from tools.ablation_report import LOSSES, NETWORKS, draw, markdown_table, write_csv
-from tools.demo import ROOT, Steps, backgrounds
+from tools.demo import ROOT, Steps, backgrounds, make_records
 
 THRESHOLD = 0.5  # what "called positive" means
 
@@ -119,15 +119,7 @@ def prepare(out: pathlib.Path, small: bool) -> pathlib.Path:
     if (records / "manifest.json").is_file():
         return records
     backgrounds(small, out / "backgrounds")
-    steps = Steps()
-    steps.run(
-        "implant", "-m", "data_prep.implant", f"--background_dir={out / 'backgrounds'}",
-        f"--output_dir={out / 'implanted'}", "--seed=1",
-    )  # fmt: skip
-    steps.run(
-        "convert", "-m", "data_prep.convert", "--dataset=folder", f"--data_dir={out / 'implanted'}",
-        f"--output_dir={records}", "--public_ids",
-    )  # fmt: skip
+    make_records(Steps(), out)
     return records
 
 

@@ -50,6 +50,18 @@ def backgrounds(small: bool, folder: pathlib.Path) -> list[pathlib.Path]:
     return sorted(folder.glob("*/*.dcm"))
 
 
+def make_records(steps: Steps, out: pathlib.Path) -> None:
+    """Implants calcifications into `out/backgrounds` and converts the result to `out/records`."""
+    steps.run(
+        "implant", "-m", "data_prep.implant", f"--background_dir={out / 'backgrounds'}",
+        f"--output_dir={out / 'implanted'}", "--seed=1",
+    )  # fmt: skip
+    steps.run(
+        "convert", "-m", "data_prep.convert", "--dataset=folder", f"--data_dir={out / 'implanted'}",
+        f"--output_dir={out / 'records'}", "--public_ids",
+    )  # fmt: skip
+
+
 def main() -> None:
     """Runs the demo and prints its table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -62,14 +74,7 @@ def main() -> None:
     sources = backgrounds(options.small, out / "backgrounds")
 
     steps = Steps()
-    steps.run(
-        "implant", "-m", "data_prep.implant", f"--background_dir={out / 'backgrounds'}",
-        f"--output_dir={out / 'implanted'}", "--seed=1",
-    )  # fmt: skip
-    steps.run(
-        "convert", "-m", "data_prep.convert", "--dataset=folder", f"--data_dir={out / 'implanted'}",
-        f"--output_dir={out / 'records'}", "--public_ids",
-    )  # fmt: skip
+    make_records(steps, out)
     steps.run("verify", "-m", "data_prep.verify", f"--records_dir={out / 'records'}")
     short = ["--epochs=1", "--steps_per_epoch=60"] if options.small else []
     steps.run(
