@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import traceback
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -140,6 +141,9 @@ def needing_workers(cluster: Cluster | None) -> Iterator[None]:
     except (errors.UnavailableError, errors.AbortedError, errors.CancelledError, errors.DeadlineExceededError) as error:
         if cluster is None:
             raise
+        # A reduction that fails leaves its thread pool open, in a cycle of frames and errors; collected at exit, the
+        # pool may find its pipe closed before it, and Python prints a traceback below the line.
+        traceback.clear_frames(error.__traceback__)
         raise UnfinishedError(
             f"another worker of TF_CONFIG ended or cannot be reached ({type(error).__name__}); its own output says "
             "why. Start all workers again to go on"

@@ -1,9 +1,19 @@
+import multiprocessing.pool
+import weakref
+
 import pytest
 import tensorflow as tf
 
 from calcseg_tf.cluster import Cluster
-from calcseg_tf.devices import DeviceConfig, _gpu_name, count_replicas, describe_strategy, make_strategy
-from data_prep.errors import InputError
+from calcseg_tf.devices import (
+    DeviceConfig,
+    _gpu_name,
+    count_replicas,
+    describe_strategy,
+    make_strategy,
+    needing_workers,
+)
+from data_prep.errors import InputError, UnfinishedError
 
 TWO = Cluster({"worker": ("a:1", "b:1")}, "worker", 1)
 
@@ -43,3 +53,21 @@ def test_the_line_names_what_is_used():
 def test_a_wrong_device_says_what_is_wrong(values, message):
     with pytest.raises(InputError, match=message):
         DeviceConfig(**values)
+
+
+def test_a_lost_worker_leaves_nothing_of_the_failed_reduction_behind():
+    left = []
+
+    def reduce():  # as TensorFlow's collectives do
+        pool = multiprocessing.pool.ThreadPool(1)
+        left.append(weakref.ref(pool))
+        pool.map(fail, [None])
+        pool.close()
+
+    def fail(_):
+        raise tf.errors.UnavailableError(None, None, "the line is dead")
+
+    with pytest.raises(UnfinishedError, match="another worker") as told, needing_workers(TWO):
+        reduce()
+    assert told.value is not None  # the error lives on, as it does until the process ends
+    assert left[0]() is None
