@@ -37,7 +37,9 @@ def to_codes(probability: np.ndarray) -> np.ndarray:
     low, high = float(probability.min()), float(probability.max())
     if not (low >= 0.0 and high <= 1.0):  # written so that NaN fails
         raise InputError(f"probabilities lie in [0, 1]; found {low:g} to {high:g}")
-    return np.rint(probability * probability.dtype.type(FULL_SCALE)).astype(np.uint16)
+    # float16 ends at 65504, below full scale.
+    scale = np.result_type(probability.dtype, np.float32).type(FULL_SCALE)
+    return np.rint(probability * scale).astype(np.uint16)
 
 
 def threshold_code(threshold: float) -> int:

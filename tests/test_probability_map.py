@@ -14,6 +14,10 @@ def test_a_probability_is_rounded_to_sixteen_bits():
     assert codes.tolist() == [[0, 32768, 65535, 1, 2]]  # 0.5 x 65535 = 32767.5, half to even
 
 
+def test_half_precision_reaches_full_scale():
+    assert to_codes(np.array([[0.0, 0.5, 1.0]], np.float16)).tolist() == [[0, 32768, 65535]]
+
+
 def test_codes_pass_through_unchanged():
     codes = np.array([[0, 7, 65535]], np.uint16)
     assert to_codes(codes) is codes

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from calcseg_tf.clinical.statistics import ImageStatistics
+from calcseg_tf.drawing import Box, draw_outline, draw_scale_bar, halo, plain_text, reduce_blocks
 from calcseg_tf.heat_map import heat_colours
 from calcseg_tf.probability_map import FULL_SCALE, threshold_code
 from data_prep.command import DISCLAIMER
 from data_prep.mammogram import SpacingSource
 
-__all__ = ["Box", "choose_boxes", "write_overlay"]
+__all__ = ["choose_boxes", "write_overlay"]
 
 _DPI = 170
 _MAX_PANEL_IN = (8.4, 8.0)  # (height, width) of the mammogram
@@ -24,26 +25,6 @@ _MIN_CROP_PX = 12
 
 # More finds than these are ranked by probability before the densest windows are sought: windows are compared by pairs.
 _MAX_RANKED = 1500
-
-
-@dataclasses.dataclass(frozen=True)
-class Box:
-    """A window of the image; `bottom` and `right` are exclusive."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
-
-    def overlaps(self, other: "Box") -> bool:
-        """Tells whether the windows share a pixel."""
-        return (
-            self.top < other.bottom and other.top < self.bottom and self.left < other.right and other.left < self.right
-        )
-
-    def of(self, image: np.ndarray) -> np.ndarray:
-        """Returns the window of an image, [height, width]."""
-        return image[self.top : self.bottom, self.left : self.right]
 
 
 def choose_boxes(statistics: ImageStatistics, shape: tuple[int, int], size: tuple[int, int]) -> list[Box]:
@@ -162,7 +143,7 @@ class _Picture:
 
     def _text(self, title: str) -> None:
         wide, high = self._size
-        self._figure.text(0.25 / wide, 1 - 0.3 / high, _shorten(title), fontsize=12, weight="bold", va="center")
+        self._figure.text(0.25 / wide, 1 - 0.3 / high, plain_text(title, 80), fontsize=12, weight="bold", va="center")
         self._figure.text(0.25 / wide, 1 - 0.55 / high, _describe(self._statistics), fontsize=9.5, va="center")
         footer = f"{DISCLAIMER}   {_describe_spacing(self._statistics)}"
         self._figure.text(0.25 / wide, 0.2 / high, footer, fontsize=8, color="0.3", va="center")
@@ -172,8 +153,8 @@ class _Picture:
         bottom = self._bottom + self._layout.content - height
         axes = self._axes(0.25, bottom, width, height)
         step = max(1, int(min(intensity.shape[0] / (height * _DPI), intensity.shape[1] / (width * _DPI))))
-        grey = _reduce(intensity, step, np.mean)
-        probability = _widen(_reduce(codes, step, np.max)) if step > 1 else codes
+        grey = reduce_blocks(intensity, step, np.mean)
+        probability = _widen(reduce_blocks(codes, step, np.max)) if step > 1 else codes
         extent = (-0.5, intensity.shape[1] - 0.5, intensity.shape[0] - 0.5, -0.5)
         low, high = np.percentile(grey, (1.0, 99.8))
         _show(axes, grey, (low, high), extent, self._aspect())
@@ -187,14 +168,14 @@ class _Picture:
 
         corner = (box.left - 0.5, box.top - 0.5)
         frame = Rectangle(corner, box.right - box.left, box.bottom - box.top, fill=False, edgecolor="white")
-        frame.set(linewidth=1.3, path_effects=_halo(2.8))
+        frame.set(linewidth=1.3, path_effects=halo(2.8))
         axes.add_patch(frame)
         # Above the frame, or below it where the image ends above.
         above = box.top > 0.05 * axes.get_ylim()[0]
         axes.annotate(
             str(number + 1), (box.left, box.top if above else box.bottom), xytext=(0, 3 if above else -3),
             textcoords="offset points", va="bottom" if above else "top", color="white", fontsize=10, weight="bold",
-            path_effects=_halo(2.0), annotation_clip=True,
+            path_effects=halo(2.0), annotation_clip=True,
         )  # fmt: skip
 
     def _zoom(self, number: int, box: Box, intensity: np.ndarray, codes: np.ndarray) -> None:
@@ -202,55 +183,26 @@ class _Picture:
         bottom = self._bottom + self._layout.content - cell - number * (cell + _GAP_IN)
         crop, probability = box.of(intensity), box.of(codes)
         window = tuple(np.percentile(crop, (0.5, 99.8)))
-        extent = (box.left - 0.5, box.right - 0.5, box.bottom - 0.5, box.top - 0.5)
+        extent = box.extent
         for column, with_heat in enumerate((False, True)):
             axes = self._axes(self._right_column + column * (cell + _GAP_IN), bottom, cell, cell)
             _show(axes, crop, window, extent, self._aspect())
             if with_heat:
                 axes.imshow(heat_colours(probability), extent=extent, aspect=self._aspect(), interpolation="nearest")
-                self._outline(axes, probability, extent)
+                found = probability >= threshold_code(self._statistics.threshold)
+                draw_outline(axes, found, box, "white", 0.7)
             else:
                 axes.text(
                     0.03, 0.97, str(number + 1), transform=axes.transAxes, color="white", fontsize=11, weight="bold",
-                    va="top", path_effects=_halo(2.0),
+                    va="top", path_effects=halo(2.0),
                 )  # fmt: skip
                 self._scale_bar(axes, box.right - box.left, 0.35)
             if number == 0:
                 axes.set_title(_zoom_title(self._layout, self._statistics, with_heat), size=9)
 
-    def _outline(self, axes: Any, codes: np.ndarray, extent: tuple[float, ...]) -> None:
-        """Draws the borders of the found pixels, along the pixels' edges."""
-        from matplotlib.collections import LineCollection
-
-        found = np.pad(codes >= threshold_code(self._statistics.threshold), 1)
-        left, top = extent[0], extent[3]
-        segments = [
-            [(left + column, top + row), (left + column + 1, top + row)]
-            for row, column in np.argwhere(found[1:, 1:-1] != found[:-1, 1:-1])
-        ]
-        segments += [
-            [(left + column, top + row), (left + column, top + row + 1)]
-            for row, column in np.argwhere(found[1:-1, 1:] != found[1:-1, :-1])
-        ]
-        axes.add_collection(LineCollection(segments, colors="white", linewidths=0.7), autolim=False)
-
     def _scale_bar(self, axes: Any, width_px: int, share: float) -> None:
-        if self._spacing is None:
-            return
-        width_mm = width_px * self._spacing[1]
-        length_mm = _round_length(width_mm * share)
-        left, right = axes.get_xlim()
-        start = left + 0.04 * (right - left)
-        end = start + length_mm / self._spacing[1]
-        low, high = axes.get_ylim()
-        height = low + 0.035 * (high - low)
-        axes.plot([start, end], [height, height], color="white", linewidth=2.5, path_effects=_halo(4.5),
-                  solid_capstyle="butt")  # fmt: skip
-        axes.annotate(
-            f"{length_mm:g} mm", ((start + end) / 2, height), xytext=(0, 4), textcoords="offset points",
-            color="white", ha="center", va="bottom", fontsize=8, path_effects=_halo(2.0),
-        )  # fmt: skip
-        axes.set(xlim=(left, right), ylim=(low, high))
+        if self._spacing is not None:
+            draw_scale_bar(axes, width_px, share, self._spacing[1])
 
     def _nothing(self, codes: np.ndarray) -> None:
         width = 2 * self._layout.cell + _GAP_IN
@@ -284,16 +236,6 @@ def _show(axes: Any, grey: np.ndarray, window: tuple[float, ...], extent: tuple[
     axes.imshow(grey, cmap="gray", vmin=low, vmax=high, extent=extent, aspect=aspect, interpolation="nearest")
 
 
-def _reduce(image: np.ndarray, step: int, combine: Any) -> np.ndarray:
-    """Combines blocks of step x step pixels; the last ones are completed by the image's edge."""
-    if step == 1:
-        return image
-    height, width = image.shape
-    padded = np.pad(image, ((0, -height % step), (0, -width % step)), mode="edge")
-    blocks = padded.reshape(padded.shape[0] // step, step, padded.shape[1] // step, step)
-    return np.asarray(combine(combine(blocks, axis=3), axis=1))
-
-
 def _widen(codes: np.ndarray) -> np.ndarray:
     """Takes the maximum over 3 x 3: one dot of a printed page is too small to see."""
     from scipy import ndimage
@@ -301,26 +243,10 @@ def _widen(codes: np.ndarray) -> np.ndarray:
     return np.asarray(ndimage.maximum_filter(codes, 3))
 
 
-def _round_length(length_mm: float) -> float:
-    """Returns the largest of 1, 2, 5 times a power of ten that fits."""
-    power = 10.0 ** np.floor(np.log10(length_mm))
-    return float(max(factor * power for factor in (1.0, 2.0, 5.0) if factor * power <= length_mm * (1 + 1e-9)))
-
-
-def _halo(width: float) -> list[Any]:
-    from matplotlib import patheffects
-
-    return [patheffects.withStroke(linewidth=width, foreground="black")]
-
-
 def _zoom_title(layout: _Layout, statistics: ImageStatistics, with_heat: bool) -> str:
     if with_heat:
         return f"probability; outline p >= {statistics.threshold:.3g}"
     return f"×{layout.zoom:.0f}" if layout.zoom >= 1.5 else f"×{layout.zoom:.2g}"  # small images are not enlarged
-
-
-def _shorten(title: str) -> str:
-    return title if len(title) <= 80 else f"{title[:77]}..."
 
 
 def _describe(statistics: ImageStatistics) -> str:

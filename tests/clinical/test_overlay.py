@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from calcseg_tf.clinical.overlay import Box, choose_boxes, write_overlay
+from calcseg_tf.clinical.overlay import choose_boxes, write_overlay
 from calcseg_tf.clinical.statistics import measure
+from calcseg_tf.drawing import Box
 from data_prep.mammogram import SpacingSource
 
 
