@@ -9,8 +9,16 @@ import numpy as np
 
 from calcseg_tf.evaluation import bootstrap, froc, pixel_curves
 from calcseg_tf.evaluation.bootstrap import Interval
-from calcseg_tf.evaluation.froc import FALSE_ALARM_LIMITS, FrocCurve, OperatingPoint, ZamirCounts
+from calcseg_tf.evaluation.froc import (
+    FALSE_ALARM_LIMITS,
+    LOWEST_CODE,
+    SWEEP_CODES,
+    FrocCurve,
+    OperatingPoint,
+    SweepCounts,
+)
 from calcseg_tf.evaluation.pixel_curves import Figure
+from calcseg_tf.evaluation.protocols.zamir import count_zamir
 from calcseg_tf.probability_map import FULL_SCALE, from_code, threshold_code, to_codes
 from data_prep.components import CONNECTIVITIES, check_mask
 from data_prep.errors import InputError
@@ -32,7 +40,7 @@ class ImageResult:
     image_id: str
     patient_id: str
     breast_area_mm2: float | None
-    counts: ZamirCounts
+    counts: SweepCounts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,17 +63,13 @@ class Evaluation:
 
     Args:
         connectivity: 8 or 4, for calcifications and for predictions.
-        extra_thresholds: Thresholds in (0, 1] to count at beside the fixed grid, such as an operating threshold that
-            does not come from it; they enter `at_threshold` and no curve.
+        extra_thresholds: Not needed any more: every threshold is counted at.
     """
 
     def __init__(self, connectivity: int = 8, extra_thresholds: Iterable[float] = ()) -> None:
         if connectivity not in CONNECTIVITIES:
             raise InputError(f"connectivity must be 4 or 8; found {connectivity}")
         self._connectivity = connectivity
-        self._grid = froc.threshold_grid()
-        extra = [threshold_code(threshold) for threshold in extra_thresholds]
-        self._codes = np.union1d(self._grid, np.array(extra, np.int64))
         self._images: dict[str, ImageResult] = {}
         self._histograms: dict[str, np.ndarray] = {}
 
@@ -98,7 +102,7 @@ class Evaluation:
                 raise InputError(f"a breast's area is positive, or None when unknown; found {breast_area_mm2}")
         except InputError as error:
             raise InputError(error.rule, image_id) from None
-        counts = froc.count_zamir(codes, mask, self._codes, self._connectivity)
+        counts = count_zamir(codes, mask, self._connectivity)
         self._images[image_id] = ImageResult(image_id, patient_id, breast_area_mm2, counts)
         histograms = self._histograms.setdefault(patient_id, np.zeros((2, FULL_SCALE + 1), np.int64))
         histograms += pixel_curves.pixel_histograms(codes, mask)
@@ -122,8 +126,8 @@ class Evaluation:
         return EvaluationResult(
             images=tuple(images),
             patients=tuple(patients),
-            codes=self._codes,
-            on_grid=np.isin(self._codes, self._grid),
+            codes=SWEEP_CODES,
+            on_grid=np.isin(SWEEP_CODES, _grid()),
             positive=histograms[:, 0],
             negative=histograms[:, 1],
             connectivity=self._connectivity,
@@ -139,7 +143,7 @@ class EvaluationResult:
     Attributes:
         images: Sorted by patient, then image.
         patients: Sorted patient ids.
-        codes: int64 [thresholds], ascending; the grid and the extra thresholds.
+        codes: int64 [thresholds], those of the sweep, ascending.
         on_grid: bool [thresholds]; the fixed grid, on which the curves stand.
         positive: int64 [patients, 65536], calcification pixels by patient and code.
         negative: int64 [patients, 65536], background pixels.
@@ -161,7 +165,7 @@ class EvaluationResult:
     @property
     def calcifications(self) -> int:
         """Connected components of all annotations."""
-        return sum(image.counts.calcifications for image in self.images)
+        return sum(image.counts.objects for image in self.images)
 
     @functools.cached_property
     def pixels(self) -> tuple[np.ndarray, np.ndarray]:
@@ -200,18 +204,15 @@ class EvaluationResult:
         """Returns the index of a threshold among `codes`.
 
         Raises:
-            InputError: Nothing was counted there; name it in `Evaluation(extra_thresholds=...)`.
+            InputError: It lies below the floor of the sweep.
         """
         code = threshold_code(threshold)
-        index = int(np.searchsorted(self.codes, code))
-        if index == len(self.codes) or self.codes[index] != code:
-            raise InputError(
-                f"false alarms were not counted at threshold {threshold:g}; name it in Evaluation(extra_thresholds)"
-            )
-        return index
+        if code < LOWEST_CODE:
+            raise InputError(f"false alarms are counted from p = {from_code(LOWEST_CODE):.4f} up; found {threshold:g}")
+        return code - LOWEST_CODE
 
     def at_threshold(self, threshold: float) -> AtThreshold:
-        """Returns the figures at a threshold of the grid or an extra one."""
+        """Returns the figures at a threshold."""
         step, code = self.step_of(threshold), threshold_code(threshold)
         curve = self._curve
         return AtThreshold(
@@ -241,7 +242,7 @@ class EvaluationResult:
         sensitivities = bootstrap.resample_sensitivities(
             detected=member @ np.stack([image.counts.detected[self.on_grid] for image in self.images]),
             false_positives=member @ np.stack([image.counts.false_positives[self.on_grid] for image in self.images]),
-            calcifications=member @ np.array([image.counts.calcifications for image in self.images]),
+            calcifications=member @ np.array([image.counts.objects for image in self.images]),
             images=member.sum(axis=1),
             weights=weights,
             limits=FALSE_ALARM_LIMITS,
@@ -259,7 +260,6 @@ class EvaluationResult:
     @functools.cached_property
     def _curve(self) -> FrocCurve:
         return froc.froc_curve(
-            self.codes,
             [image.counts for image in self.images],
             [image.breast_area_mm2 for image in self.images],
         )
@@ -286,6 +286,13 @@ def choose_threshold(result: EvaluationResult, false_alarms_per_image: float) ->
             f"found {curve.false_positives_per_image[-1]:g} at the highest, {curve.thresholds[-1]:g}"
         )
     return float(curve.thresholds[int(allowed.argmax())])
+
+
+def _grid() -> np.ndarray:
+    """Returns the codes on which the curves stand, even in logit, p = 0.0025 to 0.99995; int64 [99]."""
+    logits = np.linspace(-6.0, 10.0, 100)
+    codes = np.rint(FULL_SCALE / (1.0 + np.exp(-logits))).astype(np.int64)
+    return np.unique(np.maximum(codes, LOWEST_CODE))
 
 
 def _only(curve: FrocCurve, steps: np.ndarray) -> FrocCurve:

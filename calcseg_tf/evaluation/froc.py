@@ -1,4 +1,4 @@
-"""FROC, the paper's protocol (section 4.1, Fig. 6a): calcifications found against false alarms per mammogram."""
+"""FROC: calcifications found against false alarms, at every code of the probability map, under any protocol."""
 
 import dataclasses
 import math
@@ -6,45 +6,43 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from calcseg_tf.probability_map import FULL_SCALE, from_code
-from data_prep.components import label_components
-from data_prep.mask import CALCIFICATION, IGNORE
+from calcseg_tf.probability_map import FULL_SCALE, threshold_code
 
 __all__ = [
     "FALSE_ALARM_LIMITS",
-    "PROTOCOL",
+    "LOWEST_CODE",
+    "SWEEP_CODES",
     "FrocCurve",
     "OperatingPoint",
-    "ZamirCounts",
+    "SweepCounts",
     "admissible",
-    "count_zamir",
     "froc_curve",
     "operating_point",
-    "threshold_grid",
+    "partial_auc",
 ]
 
-PROTOCOL = "zamir"
+LOWEST_CODE = threshold_code(0.0025)
+"""The floor of every sweep: a pixel below p = 0.0025 is never predicted. From here up it is counted at every code."""
+
+SWEEP_CODES = np.arange(LOWEST_CODE, FULL_SCALE + 1)
+"""int64 [65536 - LOWEST_CODE], the codes of a sweep, ascending: entry i of every count stands for SWEEP_CODES[i]."""
+SWEEP_CODES.setflags(write=False)
 
 # Mean false alarms per mammogram at which sensitivities are quoted.
 FALSE_ALARM_LIMITS = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 
-# The grid is even in logit, where a network's outputs spread evenly: p = 0.0025 to 0.99995. Near 1 neighbouring steps
-# round to the same code, which leaves 99 thresholds.
-_GRID_LOGITS = (-6.0, 10.0)
-_GRID_STEPS = 100
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ZamirCounts:
-    """What one image gives at each threshold.
+class SweepCounts:
+    """What one image gives where the pixels with code >= SWEEP_CODES[i] are predicted, for every i.
 
     Attributes:
-        calcifications: Connected components of the annotation.
-        detected: int64 [thresholds]; those of them that share a pixel with the prediction.
-        false_positives: int64 [thresholds]; predicted components that share no pixel with any calcification.
+        objects: Annotated calcifications.
+        detected: int32 [65536 - LOWEST_CODE]; those of them that are found.
+        false_positives: int32 [65536 - LOWEST_CODE], false alarms.
     """
 
-    calcifications: int
+    objects: int
     detected: np.ndarray
     false_positives: np.ndarray
 
@@ -76,95 +74,22 @@ class OperatingPoint:
     false_positives_per_image: float
 
 
-def threshold_grid() -> np.ndarray:
-    """Returns the thresholds at which every evaluation counts, as ascending codes, int64 [99]."""
-    logits = np.linspace(*_GRID_LOGITS, _GRID_STEPS)
-    return np.unique(np.rint(FULL_SCALE / (1.0 + np.exp(-logits))).astype(np.int64))
-
-
-def count_zamir(codes: np.ndarray, mask: np.ndarray, thresholds: np.ndarray, connectivity: int = 8) -> ZamirCounts:
-    """Counts detected calcifications and false alarms of one image at every threshold.
-
-    A calcification is a connected component of the mask's calcification pixels; it is detected if at least one of its
-    pixels has p >= threshold. A false alarm is a connected component of the predicted pixels none of which is a
-    calcification pixel. Ignored pixels count as not predicted, whatever their probability: what lies on them alone is
-    neither, and they join no components.
-
-    Args:
-        codes: uint16 [height, width], the probability map.
-        mask: uint8 [height, width].
-        thresholds: int [thresholds], ascending codes, each at least 1.
-        connectivity: 8 or 4.
-    """
-    # A pixel of level n is predicted at the n lowest thresholds: pixel >= thresholds[k] where level > k.
-    table = np.searchsorted(thresholds, np.arange(FULL_SCALE + 1), side="right")
-    level = table.astype(np.uint8 if len(thresholds) < 256 else np.uint16)[codes]
-    level[mask == IGNORE] = 0
-    labels, count = label_components(mask == CALCIFICATION, connectivity)
-    truth = np.nonzero(labels)
-    best = np.zeros(count, np.int64)
-    np.maximum.at(best, labels[truth].astype(np.int64) - 1, level[truth].astype(np.int64))
-    return ZamirCounts(
-        calcifications=count,
-        detected=_above(best, len(thresholds)),
-        false_positives=_false_alarms(level, truth, len(thresholds), connectivity),
-    )
-
-
-def _above(levels: np.ndarray, steps: int) -> np.ndarray:
-    """Returns int64 [steps]: how many levels exceed 0, 1, ..., steps - 1."""
-    histogram = np.bincount(levels.ravel(), minlength=steps + 1)
-    return np.asarray(levels.size - np.cumsum(histogram)[:steps])
-
-
-def _false_alarms(level: np.ndarray, truth: tuple[np.ndarray, ...], steps: int, connectivity: int) -> np.ndarray:
-    """Labels at every threshold, inside the shrinking box of what is still predicted; int64 [steps]."""
-    predicted = _above(level, steps)
-    counts = np.zeros(steps, np.int64)
-    rows, columns = truth
-    for step in range(steps):
-        if predicted[step] == 0:
-            break
-        if step > 0 and predicted[step] == predicted[step - 1]:
-            counts[step] = counts[step - 1]
-            continue
-        foreground = level > step
-        top, bottom = _extent(foreground.any(axis=1))
-        left, right = _extent(foreground[top:bottom].any(axis=0))
-        labels, count = label_components(foreground[top:bottom, left:right], connectivity)
-        level = level[top:bottom, left:right]
-        rows, columns = rows - top, columns - left
-        # A calcification pixel below this threshold is below all later ones too.
-        inside = (rows >= 0) & (rows < level.shape[0]) & (columns >= 0) & (columns < level.shape[1])
-        rows, columns = rows[inside], columns[inside]
-        touched = np.zeros(count + 1, bool)
-        touched[labels[rows, columns]] = True
-        counts[step] = count - np.count_nonzero(touched[1:])
-    return counts
-
-
-def _extent(occupied: np.ndarray) -> tuple[int, int]:
-    """Returns the first index that is True and one past the last."""
-    return int(occupied.argmax()), len(occupied) - int(occupied[::-1].argmax())
-
-
-def froc_curve(
-    thresholds: np.ndarray, counts: Sequence[ZamirCounts], breast_areas_mm2: Sequence[float | None]
-) -> FrocCurve:
+def froc_curve(counts: Sequence[SweepCounts], breast_areas_mm2: Sequence[float | None]) -> FrocCurve:
     """Pools the counts of a set of images.
 
     Args:
-        thresholds: int [thresholds], the ascending codes of the counts.
         counts: One an image; at least one.
         breast_areas_mm2: One an image, None where unknown.
     """
-    calcifications = sum(image.calcifications for image in counts)
-    detected = np.sum([image.detected for image in counts], axis=0)
-    false_positives = np.sum([image.false_positives for image in counts], axis=0)
+    objects = sum(image.objects for image in counts)
+    detected, false_positives = np.zeros((2, len(SWEEP_CODES)), np.int64)
+    for image in counts:
+        detected += image.detected
+        false_positives += image.false_positives
     areas = [area for area in breast_areas_mm2 if area is not None]
     return FrocCurve(
-        thresholds=np.array([from_code(code) for code in thresholds]),
-        sensitivity=detected / calcifications if calcifications else None,
+        thresholds=SWEEP_CODES / FULL_SCALE,
+        sensitivity=detected / objects if objects else None,
         false_positives_per_image=false_positives / len(counts),
         false_positives_per_cm2=false_positives / (math.fsum(areas) / 100.0) if len(areas) == len(counts) else None,
     )
@@ -203,3 +128,23 @@ def operating_point(curve: FrocCurve, limit: float) -> OperatingPoint | None:
         sensitivity=float(curve.sensitivity[index]),
         false_positives_per_image=float(curve.false_positives_per_image[index]),
     )
+
+
+def partial_auc(false_positives: np.ndarray, sensitivity: np.ndarray, limit: float) -> float:
+    """Returns the area under a FROC curve from 0 to a limit on the false alarms, as HDoGReg's authors draw it.
+
+    Straight lines join the points in the order of their false alarms, among equals of their sensitivity, from (0, 0)
+    on; beyond the last point the curve runs level to the limit. Of an ideal detector it is the limit. The one step away
+    from the authors' script: only points count that keep the limit at every higher threshold too (`admissible`).
+
+    Args:
+        false_positives: float64 [thresholds], by ascending threshold, in the unit of the limit.
+        sensitivity: float64 [thresholds].
+        limit: Positive; the authors take 1 / cm2 of breast, or 100 / image.
+    """
+    allowed = admissible(false_positives, limit)
+    x, y = np.append(false_positives[allowed], 0.0), np.append(sensitivity[allowed], 0.0)
+    order = np.lexsort((y, x))
+    x, y = np.append(x[order], limit), y[order]
+    y = np.append(y, y[-1])
+    return float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2.0))

@@ -6,8 +6,9 @@ import numpy as np
 
 from calcseg_tf.evaluation.bootstrap import LEVEL
 from calcseg_tf.evaluation.evaluation import EvaluationResult
-from calcseg_tf.evaluation.froc import FALSE_ALARM_LIMITS, PROTOCOL
+from calcseg_tf.evaluation.froc import FALSE_ALARM_LIMITS
 from calcseg_tf.evaluation.pixel_curves import Figure
+from calcseg_tf.evaluation.protocols.zamir import NAME as PROTOCOL
 from data_prep.command import DISCLAIMER
 
 __all__ = ["build_metrics", "summary_table"]

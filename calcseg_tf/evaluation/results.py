@@ -108,7 +108,7 @@ def _write_images(result: EvaluationResult, threshold: float, path: pathlib.Path
     step = result.step_of(threshold)
     header = ("image_id", "patient_id", "calcifications", "detected", "false_positives", "breast_area_mm2")
     _write_csv(path, header, (
-        (image.image_id, image.patient_id, image.counts.calcifications, int(image.counts.detected[step]),
+        (image.image_id, image.patient_id, image.counts.objects, int(image.counts.detected[step]),
          int(image.counts.false_positives[step]), image.breast_area_mm2)
         for image in result.images
     ))  # fmt: skip

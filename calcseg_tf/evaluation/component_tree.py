@@ -1,0 +1,316 @@
+"""The connected components of {values >= c} at every c, from one pass over the pixels; nothing is labelled twice.
+
+Let each pixel point at the highest of itself and its neighbours, by (value, position). The chains end in local maxima,
+the peaks, and part the pixels into basins. A pixel is connected with its peak at its own value already, so that only
+two kinds of events change how many components there are: a peak appears, one more; two components meet in a saddle, one
+less. The saddles that count are the edges of a maximum spanning forest of the graph of basins, which is weighted by the
+saddles between neighbours. It is NumPy over the pixels at or above a floor, and SciPy over the few basins.
+"""
+
+import dataclasses
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import minimum_spanning_tree
+
+__all__ = ["Basins", "Forest", "Nodes", "at_or_above", "find_basins", "merge", "spanning_forest", "trace_nodes"]
+
+_HIGHEST = 65535
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Basins:
+    """Pixels of an image, each with the peak that it rises to, and the saddles between neighbouring basins.
+
+    Attributes:
+        shape: (height, width).
+        pixels: int64 [pixels], ascending; row * width + column.
+        values: uint16 [pixels].
+        basin: int32 [pixels]; `len(peaks)` is the outside, to which pixels belong that rise to one not given.
+        peaks: uint16 [basins], the highest value of each.
+        first: int64 [pairs]; with `second` each pair of neighbouring basins once, first < second.
+        second: int64 [pairs]; `len(peaks)` is the outside.
+        saddles: int64 [pairs]; the highest value at which the two are connected by a step from one to the other.
+    """
+
+    shape: tuple[int, int]
+    pixels: np.ndarray
+    values: np.ndarray
+    basin: np.ndarray
+    peaks: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    saddles: np.ndarray
+
+    def index_of(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Looks pixels up.
+
+        Args:
+            pixels: int64 [n], row * width + column.
+
+        Returns:
+            index: int64 [n], into `pixels`; meaningless where there is none.
+            found: bool [n].
+        """
+        index = np.searchsorted(self.pixels, pixels)
+        index[index == len(self.pixels)] = 0
+        found = self.pixels[index] == pixels if len(self.pixels) else np.zeros(len(pixels), bool)
+        return index, found
+
+
+def find_basins(values: np.ndarray, lowest: int, connectivity: int = 8, outside: np.ndarray | None = None) -> Basins:
+    """Parts the pixels at or above a floor into basins.
+
+    Args:
+        values: uint16 [height, width].
+        lowest: The floor, at least 1.
+        connectivity: 8 or 4.
+        outside: bool [height, width], where true a pixel is taken for part of one thing, the outside, connected within
+            itself at any value; none of them must lie below a neighbour.
+    """
+    height, width = values.shape
+    padded = np.zeros((height + 2, width + 2), np.uint16)
+    padded[1:-1, 1:-1] = values
+    flat = padded.ravel()
+    present = flat >= lowest
+    if outside is not None:
+        present.reshape(padded.shape)[1:-1, 1:-1] &= ~outside
+    pixels = np.flatnonzero(present)
+    del present
+    own = flat[pixels]
+    count = len(pixels)
+    index = np.full(flat.size, count, np.int32)
+    index[pixels] = np.arange(count, dtype=np.int32)
+    later = [1, width + 2] if connectivity == 4 else [1, width + 1, width + 2, width + 3]
+    pointer = index[_highest_neighbour(flat, pixels, own, later)]
+    pointer = np.append(pointer, np.int32(count))  # the outside points at itself
+    while True:
+        onward = pointer[pointer]
+        if np.array_equal(onward, pointer):
+            break
+        pointer = onward
+    is_peak = pointer[:-1] == np.arange(count, dtype=np.int32)
+    number = np.append(np.cumsum(is_peak, dtype=np.int32) - 1, np.int32(np.count_nonzero(is_peak)))
+    basin = number[pointer]  # [pixels + 1], the last is the outside
+    # Once from each pixel to its later neighbours is enough, but for the outside, whose pixels are not in the list.
+    steps = later if outside is None else [*later, *(-offset for offset in later)]
+    packed = [np.zeros(0, np.int64)]
+    for offset in steps:
+        neighbour = pixels + offset
+        value, other = flat[neighbour], basin[index[neighbour]]
+        across = np.flatnonzero((value >= lowest) & (basin[:-1] != other))
+        saddle = np.minimum(own[across], value[across])
+        packed.append(_pack(basin[across], other[across], saddle, int(basin[-1])))
+    first, second, saddles = _highest_saddles(np.concatenate(packed), int(basin[-1]))
+    row, column = np.divmod(pixels, width + 2)
+    return Basins(
+        shape=(height, width),
+        pixels=(row - 1) * width + (column - 1),
+        values=own,
+        basin=basin[:-1],
+        peaks=own[is_peak],
+        first=first,
+        second=second,
+        saddles=saddles,
+    )
+
+
+def _highest_neighbour(flat: np.ndarray, pixels: np.ndarray, own: np.ndarray, later: list[int]) -> np.ndarray:
+    """Returns the position of the highest of each pixel and its neighbours; the last one among equals."""
+    best, position = own.copy(), pixels.copy()
+    for offset in later:
+        neighbour = pixels + offset
+        value = flat[neighbour]
+        higher = value >= best
+        np.copyto(best, value, where=higher)
+        np.copyto(position, neighbour, where=higher)
+    for offset in later:
+        neighbour = pixels - offset
+        value = flat[neighbour]
+        higher = value > best
+        np.copyto(best, value, where=higher)
+        np.copyto(position, neighbour, where=higher)
+    return position
+
+
+def _pack(one: np.ndarray, two: np.ndarray, saddle: np.ndarray, outside: int) -> np.ndarray:
+    """Packs unordered pairs of basins and their saddles, the saddle in the low 16 bits; int64."""
+    low, high = np.minimum(one, two).astype(np.int64), np.maximum(one, two)
+    return np.unique(((low * (outside + 1) + high) << 16) | saddle)
+
+
+def _highest_saddles(packed: np.ndarray, outside: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns each pair once with its highest saddle: first, second, saddles."""
+    packed.sort()
+    pair = packed >> 16
+    last = np.flatnonzero(np.append(pair[1:] != pair[:-1], True)[: len(pair)])
+    first, second = np.divmod(pair[last], outside + 1)
+    return first, second, packed[last] & _HIGHEST
+
+
+def spanning_forest(count: int, first: np.ndarray, second: np.ndarray, saddles: np.ndarray) -> np.ndarray:
+    """Finds a maximum spanning forest.
+
+    Args:
+        count: Nodes, numbered from 0.
+        first: int64 [edges]; with `second` each pair at most once.
+        second: int64 [edges].
+        saddles: int64 [edges], 0 to 65535, their weights.
+
+    Returns:
+        int64 [edges of the forest, 3]: first, second, saddle.
+    """
+    # Kruskal's in C minimises, and takes 0 for no edge.
+    graph = coo_array((_HIGHEST + 1.0 - saddles, (first, second)), shape=(count, count)).tocsr()
+    forest = minimum_spanning_tree(graph).tocoo()
+    return np.stack([forest.row, forest.col, _HIGHEST + 1 - forest.data], axis=1).astype(np.int64)
+
+
+def at_or_above(values: np.ndarray, lowest: int) -> np.ndarray:
+    """Returns how many values are at or above lowest, lowest + 1, ..., 65535; int64 [65536 - lowest].
+
+    Args:
+        values: Integers [n], up to 65535.
+        lowest: The floor; a value below it counts nowhere.
+    """
+    counted = values[values >= lowest].astype(np.int64) - lowest
+    histogram = np.bincount(counted, minlength=_HIGHEST + 1 - lowest)
+    return np.asarray(histogram[::-1].cumsum()[::-1])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Forest:
+    """How basins merge as the threshold falls: the smaller group joins the larger, which keeps its name.
+
+    At a code c the components are the basins with joined < c <= peak, each the name of those that lead to it. The
+    larger group, by basins, keeps the name so that no way up has more than log2(basins) steps.
+
+    Attributes:
+        parent: int64 [basins], what each joined; itself where it joined none.
+        joined: int64 [basins], the code at which it did; -1 where it joined none.
+    """
+
+    parent: np.ndarray
+    joined: np.ndarray
+
+    def find(self, basin: np.ndarray, code: np.ndarray) -> np.ndarray:
+        """Returns the names of the components at codes, int64 [n].
+
+        Args:
+            basin: int [n].
+            code: int [n], each at most the basin's peak.
+        """
+        name = basin.astype(np.int64)
+        rising = np.flatnonzero(self.joined[name] >= code)
+        while len(rising):
+            name[rising] = self.parent[name[rising]]
+            rising = rising[self.joined[name[rising]] >= code[rising]]
+        return name
+
+
+def merge(basins: Basins, with_outside: bool = False) -> Forest:
+    """Merges basins from the highest saddle down.
+
+    Args:
+        basins: Of an image.
+        with_outside: Whether the outside takes part; it keeps its name, `len(basins.peaks)`.
+    """
+    count = len(basins.peaks) + with_outside
+    edges = spanning_forest(count, basins.first, basins.second, basins.saddles)
+    edges = edges[np.argsort(-edges[:, 2], kind="stable")]
+    parent, joined, size = list(range(count)), [-1] * count, [1] * count
+    if with_outside:
+        size[-1] = count
+    for one, two, saddle in edges.tolist():
+        while parent[one] != one:
+            one = parent[one]
+        while parent[two] != two:
+            two = parent[two]
+        if size[one] < size[two]:
+            one, two = two, one
+        parent[two] = one
+        joined[two] = saddle
+        size[one] += size[two]
+    return Forest(np.array(parent, np.int64), np.array(joined, np.int64))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Nodes:
+    """Every component at every code: a component as it is between two codes at which it gains pixels.
+
+    Sorted by name, then by descending code.
+
+    Attributes:
+        name: int64 [nodes], as in `Forest`.
+        high: int64 [nodes]; it is so at the codes low to high, both inclusive.
+        low: int64 [nodes].
+        area: int64 [nodes], pixels.
+        rows: int64 [nodes], the sum of its pixels' rows.
+        columns: int64 [nodes].
+        top: int64 [nodes], its first pixel, row * width + column.
+    """
+
+    name: np.ndarray
+    high: np.ndarray
+    low: np.ndarray
+    area: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+    top: np.ndarray
+
+    def of(self, name: int) -> slice:
+        """Returns where the nodes of a name stand."""
+        return slice(*np.searchsorted(self.name, [name, name + 1]))
+
+
+def trace_nodes(basins: Basins, forest: Forest, lowest: int) -> Nodes:
+    """Measures every component at every code from `lowest` up.
+
+    Args:
+        basins: Of an image; none of its pixels may belong to the outside.
+        forest: Their merging.
+        lowest: The floor.
+    """
+    count = len(forest.parent)
+    name = forest.find(basins.basin, basins.values)
+    rows, columns = np.divmod(basins.pixels, basins.shape[1])
+    own = np.stack([np.ones_like(rows), rows, columns], axis=1)
+    totals = np.stack([np.bincount(name, weights, count) for weights in own.T], axis=1).astype(np.int64)
+    top = np.full(count, basins.shape[0] * basins.shape[1])
+    np.minimum.at(top, name, basins.pixels)
+    for level in _deepest_first(forest):
+        np.add.at(totals, forest.parent[level], totals[level])
+        np.minimum.at(top, forest.parent[level], top[level])
+    joining = np.flatnonzero((forest.joined >= 0) & (totals[:, 0] > 0))
+    # What each name gains, and at which code: its own pixels, and others that join it with all that they have.
+    gaining = np.concatenate([name, forest.parent[joining]])
+    code = np.concatenate([basins.values.astype(np.int64), forest.joined[joining]])
+    gained = np.concatenate([own, totals[joining]])
+    gained_top = np.concatenate([basins.pixels, top[joining]])
+    order = np.argsort((gaining << 16) | (_HIGHEST - code), kind="stable")
+    gaining, code, gained, gained_top = gaining[order], code[order], gained[order], gained_top[order]
+    running = gained.cumsum(axis=0)
+    begins = np.flatnonzero(np.append(True, gaining[1:] != gaining[:-1])[: len(gaining)])
+    lengths = np.diff(np.append(begins, len(gaining)))
+    running -= np.repeat(running[begins] - gained[begins], lengths, axis=0)
+    # One running minimum for all names: those of a later name lie below those of every earlier one.
+    shift = (count - gaining) * np.int64(basins.shape[0] * basins.shape[1] + 1)
+    running_top = np.minimum.accumulate(gained_top + shift) - shift
+    ends = np.append((gaining[1:] != gaining[:-1]) | (code[1:] != code[:-1]), True)[: len(gaining)]
+    name, high = gaining[ends], code[ends]
+    low = np.append(high[1:], 0) + 1
+    final = np.append(name[1:] != name[:-1], True)[: len(name)]
+    low[final] = np.maximum(forest.joined[name[final]] + 1, lowest)
+    alive = low <= high
+    area, row_sum, column_sum = running[ends][alive].T
+    return Nodes(name[alive], high[alive], low[alive], area, row_sum, column_sum, running_top[ends][alive])
+
+
+def _deepest_first(forest: Forest) -> list[np.ndarray]:
+    """Returns the names that joined another by their steps to the last, those with most first; int64 [n] each."""
+    name, above = np.arange(len(forest.parent)), forest.parent
+    depth = np.zeros(len(name), np.int64)
+    while (moved := above != name).any():
+        depth += moved
+        name, above = above, forest.parent[above]
+    return [np.flatnonzero(depth == each) for each in range(depth.max(initial=0), 0, -1)]
