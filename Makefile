@@ -26,7 +26,7 @@ ablation-small:
 
 test:
 	@tools/make_env.sh $(TESTING)
-	@$(PYTHON_ENV) -m pytest -q
+	@$(PYTHON_ENV) -m pytest -q -n auto --dist loadfile
 
 test-slow:
 	@tools/make_env.sh $(TESTING)

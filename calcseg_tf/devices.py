@@ -22,6 +22,7 @@ __all__ = [
     "check_workers_agree",
     "count_replicas",
     "describe_strategy",
+    "make_deterministic",
     "make_strategy",
     "needing_workers",
 ]
@@ -101,6 +102,21 @@ def describe_strategy(strategy: tf.distribute.Strategy, cluster: Cluster | None 
         return text
     role = "which writes the model directory" if cluster.is_chief else "which writes nothing"
     return f"{text}, {local} on each of {cluster.workers} workers; this is {cluster.name}, {role}"
+
+
+def make_deterministic() -> None:
+    """Makes all that is computed after it repeatable bit for bit; call it before anything is.
+
+    Raises:
+        InputError: TensorFlow has computed something already, on several threads.
+    """
+    tf.config.experimental.enable_op_determinism()
+    try:
+        # For all that op determinism does, oneDNN's convolutions round differently from run to run where two run at
+        # once, in TensorFlow 2.15; not with one of these threads (BUILD_NOTES.md, "Repeatable").
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        raise InputError("--deterministic must be asked for before TensorFlow computes anything") from None
 
 
 def check_workers_agree(strategy: tf.distribute.Strategy, cluster: Cluster | None, run: Any) -> None:

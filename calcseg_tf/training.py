@@ -20,6 +20,7 @@ from calcseg_tf.devices import (
     check_workers_agree,
     count_replicas,
     describe_strategy,
+    make_deterministic,
     make_strategy,
     needing_workers,
 )
@@ -89,7 +90,7 @@ def train(
     # Never 0: with the global seed 0 TensorFlow's shuffle refuses a seed that is a tensor, as the input pipeline's is.
     keras.utils.set_random_seed(config.inputs.seed + 1)
     if config.deterministic:
-        tf.config.experimental.enable_op_determinism()
+        make_deterministic()
     with (
         _own_copy(model_dir, cluster) as own_dir,
         needing_workers(cluster),
