@@ -15,7 +15,7 @@ _THRESHOLD = flags.DEFINE_float("threshold", None, "Overrides the model's operat
 
 def main() -> None:
     """Predicts and scores every mammogram of the split."""
-    from calcseg_tf.evaluation import summary_table, write_results
+    from calcseg_tf.evaluation import Evaluation, summary_table, write_results
     from calcseg_tf.inference.predictor import Predictor
     from calcseg_tf.scoring import score_split
     from data_prep.manifest import read_manifest
@@ -24,7 +24,7 @@ def main() -> None:
     predictor = Predictor.load(pathlib.Path(_MODEL_DIR.value)).at_threshold(_THRESHOLD.value)
     info = predictor.info
     print(f"Scoring {manifest.images[_SPLIT.value]} {_SPLIT.value} mammograms of {manifest.data_set}")
-    result = score_split(predictor, manifest, _SPLIT.value, (info.operating_threshold,))
+    result = score_split(predictor, manifest, _SPLIT.value, Evaluation(info.operating_threshold))
     context = {
         "split": _SPLIT.value,
         "data_set": manifest.data_set,
@@ -32,8 +32,8 @@ def main() -> None:
         "operating_threshold_rule": info.operating_threshold_rule,
     }
     output_dir = pathlib.Path(_OUTPUT_DIR.value)
-    write_results(result, output_dir, info.operating_threshold, context)
-    print(summary_table(result, info.operating_threshold))
+    write_results(result, output_dir, context)
+    print(summary_table(result))
     print(f"Results: {output_dir}\n{DISCLAIMER}")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import tqdm
 
-from calcseg_tf.evaluation import Evaluation, EvaluationResult, choose_threshold
+from calcseg_tf.evaluation import PRIMARY, Evaluation, EvaluationResult, choose_threshold
 from calcseg_tf.held_out import held_out_records
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.model_directory import ModelInfo, write_info
@@ -18,14 +18,14 @@ from data_prep.manifest import Manifest, read_manifest
 from data_prep.schema import Record, from_example
 from data_prep.tfrecord import read_tfrecord
 
-__all__ = ["choose_operating_threshold", "score_records", "score_split"]
+__all__ = ["add_record", "choose_operating_threshold", "score_records", "score_split"]
 
 
 def score_split(
     predictor: Predictor,
     manifest: Manifest,
     split: str,
-    extra_thresholds: tuple[float, ...] = (),
+    evaluation: Evaluation,
     most_images: int | None = None,
 ) -> EvaluationResult:
     """Predicts the mammograms of a split at full resolution and scores them, one at a time.
@@ -34,7 +34,7 @@ def score_split(
         predictor: The model.
         manifest: The records.
         split: "train" or "test".
-        extra_thresholds: Thresholds to count at beside the fixed grid.
+        evaluation: Takes them; its workers end with it.
         most_images: Take the first so many, in the order of the shards; None takes all.
 
     Raises:
@@ -44,17 +44,15 @@ def score_split(
     if count == 0:
         raise InputError(f"the {split} split must hold a mammogram; found none", manifest.directory)
     records = (from_example(record) for shard in manifest.shards(split) for record in read_tfrecord(shard))
-    return score_records(
-        predictor, itertools.islice(records, count), f"Predicting {split}", count, extra_thresholds=extra_thresholds
-    )
+    return score_records(predictor, itertools.islice(records, count), evaluation, f"Predicting {split}", count)
 
 
 def score_records(
     predictor: Predictor,
     records: Iterable[Record],
+    evaluation: Evaluation,
     what: str,
     count: int | None = None,
-    extra_thresholds: tuple[float, ...] = (),
     seen: Callable[[Record, np.ndarray], None] = lambda *_: None,
     check: Callable[[], None] = lambda: None,
 ) -> EvaluationResult:
@@ -63,39 +61,56 @@ def score_records(
     Args:
         predictor: The model.
         records: At least one.
+        evaluation: Takes them; its workers end with it.
         what: What the progress bar calls it.
         count: How many records there are, where it is known.
-        extra_thresholds: Thresholds to count at beside the fixed grid.
         seen: Called with each record and its probabilities, float32 [height, width].
         check: Called after each band of rows; what it raises ends the scoring.
 
     Raises:
         InputError: There is no record, or a shard is missing or damaged.
     """
-    evaluation = Evaluation(extra_thresholds=extra_thresholds)
     # None: no bar where it is no terminal.
-    with tqdm.tqdm(total=count, unit="mammogram", desc=what, disable=None) as bar:
+    with evaluation, tqdm.tqdm(total=count, unit="mammogram", desc=what, disable=None) as bar:
         for record in records:
 
             def band_done(rows: int, height: int = len(record.pixels)) -> None:
                 bar.update(rows / height)
                 check()
 
-            seen(record, _score(predictor, record, evaluation, band_done))
-    return evaluation.result()
+            intensity = record.intensity()
+            probability = predictor.probability(intensity, band_done)
+            add_record(evaluation, record, intensity, probability)
+            seen(record, probability)
+        return evaluation.result()
 
 
-def _score(
-    predictor: Predictor, record: Record, evaluation: Evaluation, band_done: Callable[[int], None]
-) -> np.ndarray:
-    intensity = record.intensity()
-    probability = predictor.probability(intensity, band_done)
+def add_record(evaluation: Evaluation, record: Record, intensity: np.ndarray, probability: np.ndarray) -> None:
+    """Scores the prediction of one record.
+
+    Args:
+        evaluation: Takes it.
+        record: With its annotation.
+        intensity: float32 [height, width] in [0, 1], the record's.
+        probability: float [height, width] in [0, 1], or uint16 codes.
+
+    Raises:
+        InputError: As `Evaluation.add`.
+    """
     area_mm2 = None
     if record.pixel_spacing_mm is not None:
         row_mm, column_mm = record.pixel_spacing_mm
         area_mm2 = float(breast_mask(intensity).sum()) * row_mm * column_mm or None
-    evaluation.add(probability, record.mask, record.image_id, record.patient_id, area_mm2)
-    return probability
+    evaluation.add(
+        probability,
+        record.mask,
+        record.image_id,
+        record.patient_id,
+        area_mm2,
+        laterality=record.laterality,
+        view=record.view,
+        pixel_spacing_mm=record.pixel_spacing_mm,
+    )
 
 
 def choose_operating_threshold(
@@ -118,12 +133,13 @@ def choose_operating_threshold(
         What `config.json` holds now; the threshold stays as it was where no threshold keeps the limit.
     """
     predictor, manifest = Predictor.load(model_dir), read_manifest(records_dir)
+    evaluation = Evaluation(protocols=(PRIMARY,))
     if held_out:
         count = min(len(held_out), most_images)
         records = itertools.islice(held_out_records(manifest, held_out), count)
-        result = score_records(predictor, records, "Predicting validation", count)
+        result = score_records(predictor, records, evaluation, "Predicting validation", count)
     else:
-        result = score_split(predictor, manifest, "train", most_images=most_images)
+        result = score_split(predictor, manifest, "train", evaluation, most_images)
     images, kind = len(result.images), "validation" if held_out else "training"
     try:
         threshold = choose_threshold(result, false_alarms_per_image)

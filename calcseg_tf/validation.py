@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from calcseg_tf.evaluation import EvaluationResult
+from calcseg_tf.evaluation import PRIMARY, Evaluation, EvaluationResult
 from calcseg_tf.history import History
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.model_directory import BEST_WEIGHTS_FILE, ModelInfo, save_weights
@@ -130,7 +130,14 @@ class Validation(keras.callbacks.Callback):
 
         # Anew each time: a predictor keeps what the network makes of air.
         predictor = Predictor(self._network, self._info)
-        evaluation = score_records(predictor, self._records(), "Validating", seen=show, check=self._termination.check)
+        evaluation = score_records(
+            predictor,
+            self._records(),
+            Evaluation(protocols=(PRIMARY,)),
+            "Validating",
+            seen=show,
+            check=self._termination.check,
+        )
         score = evaluation.average_precision.value
         assert score is not None  # `train` sees to it that there is a calcification
         best = self._history.best(SCORE)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from calcseg_tf.evaluation import Evaluation
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.model_directory import read_info
 from calcseg_tf.scoring import choose_operating_threshold, score_split
@@ -54,8 +55,8 @@ def test_a_limit_that_no_threshold_keeps_leaves_the_threshold(model_dir, records
 
 
 def test_no_more_mammograms_are_looked_at_than_asked_for(model_dir, records_dir):
-    result = score_split(Predictor.load(model_dir), read_manifest(records_dir), "train", most_images=2)
-    assert [image.image_id for image in result.images] == ["image-0", "image-1"]
+    result = score_split(Predictor.load(model_dir), read_manifest(records_dir), "train", Evaluation(), most_images=2)
+    assert [image.case.image_id for image in result.images] == ["image-0", "image-1"]
 
 
 def test_a_damaged_or_missing_shard_is_named(model_dir, records_dir):
@@ -63,8 +64,8 @@ def test_a_damaged_or_missing_shard_is_named(model_dir, records_dir):
     shard = manifest.shards("test")[0]
     shard.write_bytes(shard.read_bytes()[:-5])
     with pytest.raises(InputError, match="not a whole TFRecord file") as raised:
-        score_split(predictor, manifest, "test")
+        score_split(predictor, manifest, "test", Evaluation())
     assert raised.value.where == str(shard)
     shard.unlink()
     with pytest.raises(InputError, match="not a whole TFRecord file"):
-        score_split(predictor, manifest, "test")
+        score_split(predictor, manifest, "test", Evaluation())

@@ -230,14 +230,15 @@ def score(
     model_dir: pathlib.Path, records: pathlib.Path, output_dir: pathlib.Path, most_images: int | None
 ) -> dict[str, object]:
     """Scores a model on the test split, keeps its curves, and returns the figures of the table."""
-    from calcseg_tf.evaluation import write_results
+    from calcseg_tf.evaluation import PRIMARY, Evaluation, write_results
     from calcseg_tf.evaluation.froc import FALSE_ALARM_LIMITS
     from calcseg_tf.inference.predictor import Predictor
     from calcseg_tf.probability_map import threshold_code
     from calcseg_tf.scoring import score_split
 
-    result = score_split(Predictor.load(model_dir), read_manifest(records), "test", (THRESHOLD,), most_images)
-    write_results(result, output_dir, THRESHOLD, {"split": "test", "model": model_dir.parent.name}, plots=False)
+    evaluation = Evaluation(THRESHOLD, protocols=(PRIMARY,))
+    result = score_split(Predictor.load(model_dir), read_manifest(records), "test", evaluation, most_images)
+    write_results(result, output_dir, {"split": "test", "model": model_dir.parent.name}, plots=False)
     positive, negative = (histogram.astype(float) for histogram in result.pixels)
     code = threshold_code(THRESHOLD)
     called = positive[code:].sum() + negative[code:].sum()

@@ -71,7 +71,7 @@ def draw(rows: Sequence[dict[str, Any]], out: pathlib.Path, path: pathlib.Path) 
         for row in rows:
             if row["group"] == group:
                 folder = out / f"{row['group']}-{row['name']}" / "evaluation"
-                alarms, found = froc_points(folder / "froc.csv")
+                alarms, found = froc_points(folder / "froc_zamir.csv")
                 line[0].plot(alarms, found, label=row["label"], linewidth=1.6)
                 recall, precision = columns(folder / "precision_recall.csv", "recall", "precision")
                 line[1].step(recall, precision, where="post", label=row["label"], linewidth=1.6)

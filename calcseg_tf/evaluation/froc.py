@@ -1,7 +1,6 @@
 """FROC: calcifications found against false alarms, at every code of the probability map, under any protocol."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -74,24 +73,24 @@ class OperatingPoint:
     false_positives_per_image: float
 
 
-def froc_curve(counts: Sequence[SweepCounts], breast_areas_mm2: Sequence[float | None]) -> FrocCurve:
+def froc_curve(counts: Sequence[SweepCounts], images: int, breast_area_cm2: float | None) -> FrocCurve:
     """Pools the counts of a set of images.
 
     Args:
-        counts: One an image; at least one.
-        breast_areas_mm2: One an image, None where unknown.
+        counts: Of images, or summed over some of them; at least one.
+        images: How many there are in all.
+        breast_area_cm2: Of all of them together, None where one's is unknown.
     """
-    objects = sum(image.objects for image in counts)
+    objects = sum(each.objects for each in counts)
     detected, false_positives = np.zeros((2, len(SWEEP_CODES)), np.int64)
-    for image in counts:
-        detected += image.detected
-        false_positives += image.false_positives
-    areas = [area for area in breast_areas_mm2 if area is not None]
+    for each in counts:
+        detected += each.detected
+        false_positives += each.false_positives
     return FrocCurve(
         thresholds=SWEEP_CODES / FULL_SCALE,
         sensitivity=detected / objects if objects else None,
-        false_positives_per_image=false_positives / len(counts),
-        false_positives_per_cm2=false_positives / (math.fsum(areas) / 100.0) if len(areas) == len(counts) else None,
+        false_positives_per_image=false_positives / images,
+        false_positives_per_cm2=None if breast_area_cm2 is None else false_positives / breast_area_cm2,
     )
 
 
@@ -113,14 +112,23 @@ def admissible(false_positives_per_image: np.ndarray, limit: float) -> np.ndarra
     return np.asarray(np.logical_and.accumulate(within[..., ::-1], axis=-1)[..., ::-1])
 
 
-def operating_point(curve: FrocCurve, limit: float) -> OperatingPoint | None:
+def operating_point(curve: FrocCurve, limit: float, per_cm2: bool = False) -> OperatingPoint | None:
     """Finds the highest sensitivity, which is that of the lowest threshold, under a limit on the false alarms.
 
+    Args:
+        curve: Of a set of images.
+        limit: Inclusive.
+        per_cm2: Whether the limit is per cm2 of breast, not per mammogram.
+
     Returns:
-        None where there are no calcifications, or where the limit is exceeded at the highest threshold already.
+        None where there are no calcifications, where the limit is exceeded at the highest threshold already, or where
+        it is per cm2 and a breast's area is unknown.
     """
-    allowed = admissible(curve.false_positives_per_image, limit)
-    if curve.sensitivity is None or not allowed.any():
+    alarms = curve.false_positives_per_cm2 if per_cm2 else curve.false_positives_per_image
+    if curve.sensitivity is None or alarms is None:
+        return None
+    allowed = admissible(alarms, limit)
+    if not allowed.any():
         return None
     index = int(allowed.argmax())
     return OperatingPoint(

@@ -1,4 +1,4 @@
-"""Per-pixel accuracy (the paper's section 4.1, Fig. 6b-d): ROC, precision-recall, Dice and IoU, from histograms.
+"""Per-pixel accuracy (the paper's section 4.1, Fig. 6b-d): ROC and precision-recall, from histograms.
 
 The pixels of a test set are too many to sort (a hundred mammograms have a billion), but they hold 65,536 different
 probabilities. Two histograms, of calcification and of background pixels, carry all that scikit-learn's curves need: one
@@ -16,8 +16,7 @@ __all__ = [
     "Curve",
     "Figure",
     "average_precision",
-    "dice",
-    "iou",
+    "log_floor",
     "pixel_histograms",
     "precision_recall_curve",
     "roc_auc",
@@ -114,22 +113,6 @@ def average_precision(positive: np.ndarray, negative: np.ndarray) -> Figure:
     return Figure(float(sklearn.metrics.average_precision_score(truth, codes, sample_weight=counts)))
 
 
-def dice(positive: np.ndarray, negative: np.ndarray, code: int) -> Figure:
-    """Returns 2 TP / (2 TP + FP + FN) over all pixels; predicted is at or above the code."""
-    hit, missed, false = _confusion(positive, negative, code)
-    if hit + missed + false == 0:
-        return Figure(None, f"{_NO_POSITIVES}, and none predicted")
-    return Figure(2 * hit / (2 * hit + missed + false))
-
-
-def iou(positive: np.ndarray, negative: np.ndarray, code: int) -> Figure:
-    """Returns TP / (TP + FP + FN) over all pixels; predicted is at or above the code."""
-    hit, missed, false = _confusion(positive, negative, code)
-    if hit + missed + false == 0:
-        return Figure(None, f"{_NO_POSITIVES}, and none predicted")
-    return Figure(hit / (hit + missed + false))
-
-
 def thin(x: np.ndarray, y: np.ndarray, points: int) -> np.ndarray:
     """Chooses at most `points` of a curve's points, evenly along its drawn length, both ends included.
 
@@ -148,6 +131,12 @@ def thin(x: np.ndarray, y: np.ndarray, points: int) -> np.ndarray:
     return np.unique(np.append(np.searchsorted(length, wanted[:-1], side="left"), len(x) - 1))
 
 
+def log_floor(x: np.ndarray) -> float:
+    """Returns where zeros are drawn on a logarithmic axis: half the smallest positive value (1 where there is none)."""
+    positive = x[x > 0]
+    return float(positive.min()) / 2 if len(positive) else 1.0
+
+
 def _missing_class(positive: np.ndarray, negative: np.ndarray) -> str:
     if not positive.any():
         return _NO_POSITIVES
@@ -160,9 +149,3 @@ def _samples(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np
     truth = np.append(np.ones(len(ones), np.int64), np.zeros(len(zeros), np.int64))
     counts = np.append(positive[ones], negative[zeros]).astype(np.float64)  # exact: below 2^53
     return truth, np.append(ones, zeros), counts
-
-
-def _confusion(positive: np.ndarray, negative: np.ndarray, code: int) -> tuple[int, int, int]:
-    """Returns true positives, false negatives and false positives, in pixels."""
-    hit = int(positive[code:].sum())
-    return hit, int(positive.sum()) - hit, int(negative[code:].sum())

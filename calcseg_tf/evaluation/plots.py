@@ -5,16 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from calcseg_tf.evaluation.evaluation import EvaluationResult
-from calcseg_tf.evaluation.pixel_curves import Curve, precision_recall_curve, roc_curve, thin
+from calcseg_tf.evaluation.evaluation_result import PRIMARY, EvaluationResult
+from calcseg_tf.evaluation.pixel_curves import Curve, log_floor, precision_recall_curve, roc_curve, thin
+from calcseg_tf.evaluation.tables import DRAWN_POINTS
 from data_prep.command import DISCLAIMER
 
-__all__ = ["CURVES", "DRAWN_POINTS", "curve_image", "log_floor", "plot_all"]
+__all__ = ["CURVES", "curve_image", "plot_all"]
 
 CURVES = ("froc", "roc", "precision_recall")
-
-# A drawn curve cannot show more; the CSV files are thinned alike.
-DRAWN_POINTS = 2000
 
 _STYLE = {
     "font.size": 10.0,
@@ -30,12 +28,11 @@ _STYLE = {
 _COLOUR = "#1f5fa8"
 
 
-def plot_all(result: EvaluationResult, threshold: float, output_dir: pathlib.Path) -> list[pathlib.Path]:
+def plot_all(result: EvaluationResult, output_dir: pathlib.Path) -> list[pathlib.Path]:
     """Draws the three figures into a folder.
 
     Args:
-        result: What was evaluated.
-        threshold: The operating threshold, marked on every curve.
+        result: What was evaluated; its operating threshold is marked on every curve.
         output_dir: Exists.
 
     Returns:
@@ -46,7 +43,7 @@ def plot_all(result: EvaluationResult, threshold: float, output_dir: pathlib.Pat
     paths = []
     with matplotlib.rc_context(_STYLE):
         for name in CURVES:
-            figure = _figure(name, result, threshold)
+            figure = _figure(name, result, result.threshold)
             paths += [output_dir / f"{name}.png", output_dir / f"{name}.pdf"]
             figure.savefig(paths[-2], dpi=200)
             # A date in the file would make equal results differ.
@@ -70,12 +67,6 @@ def curve_image(name: str, result: EvaluationResult) -> np.ndarray:
         figure = _figure(name, result, None)
         figure.canvas.draw()
         return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
-
-
-def log_floor(x: np.ndarray) -> float:
-    """Returns where zeros are drawn on a logarithmic axis: half the smallest positive value (1 where there is none)."""
-    positive = x[x > 0]
-    return float(positive.min()) / 2 if len(positive) else 1.0
 
 
 def _figure(name: str, result: EvaluationResult, threshold: float | None) -> Any:
@@ -103,7 +94,7 @@ def _plural(count: int, noun: str) -> str:
 
 def _froc(axes: Any, result: EvaluationResult, threshold: float | None) -> None:
     axes.set(title="FROC", xlabel="false alarms per mammogram", ylabel="sensitivity (calcifications found)")
-    curve = result.froc
+    curve = result.froc[PRIMARY]
     if curve.sensitivity is None:
         _say(axes, "no calcification in the images")
         return
@@ -111,12 +102,12 @@ def _froc(axes: Any, result: EvaluationResult, threshold: float | None) -> None:
     x = np.maximum(curve.false_positives_per_image, floor)
     # Below the threshold with the most false alarms they merge, and the curve runs back: not a way to operate.
     peak = len(x) - 1 - int(x[::-1].argmax())
-    axes.semilogx(x[peak:], curve.sensitivity[peak:], color=_COLOUR, marker=".", markersize=4)
+    axes.semilogx(x[peak:], curve.sensitivity[peak:], color=_COLOUR)
     if peak > 0:
         axes.semilogx(x[: peak + 1], curve.sensitivity[: peak + 1], color="0.6", linestyle=":", label="merging")
     if threshold is not None:
-        at = result.at_threshold(threshold)
-        _mark(axes, max(at.false_positives_per_image.value or 0.0, floor), at.sensitivity.value, threshold)
+        alarms = result.figures["at_threshold.false_positives_per_image"].value or 0.0
+        _mark(axes, max(alarms, floor), result.figures["at_threshold.sensitivity"].value, threshold)
     if (curve.false_positives_per_image == 0).any():
         axes.set_xlabel("false alarms per mammogram (0 drawn at the left end)")
     axes.set_ylim(-0.02, 1.02)

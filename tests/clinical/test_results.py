@@ -57,9 +57,9 @@ def test_the_written_map_measures_to_the_written_table(tmp_path):
 
 def test_finds_and_evaluation_count_alike(tmp_path):
     statistics = _write(tmp_path)
-    evaluation = Evaluation(extra_thresholds=[0.6])
+    evaluation = Evaluation(threshold=0.6)
     evaluation.add(_case()[1], np.zeros((90, 70), np.uint8), "1", "a")
-    assert evaluation.result(0).at_threshold(0.6).false_positives_per_image.value == statistics.count
+    assert evaluation.result(0).figures["at_threshold.false_positives_per_image"].value == statistics.count
 
 
 def test_statistics_json_holds_the_contract(tmp_path):

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 import sklearn.metrics
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from calcseg_tf.evaluation import bootstrap
+from calcseg_tf.evaluation.froc import admissible
 from calcseg_tf.evaluation.pixel_curves import Figure
 
 
@@ -26,37 +29,77 @@ def test_weights_draw_as_many_patients_as_there_are_and_repeat_by_seed():
     assert (weights != bootstrap.patient_weights(7, 200, seed=6)).any()
 
 
+_EVERYWHERE = np.linspace(0.05, 1.0, 20)
+
+
 def test_resampled_scores_are_scikit_learns_on_the_repeated_pixels():
     pixels, positive, negative = _patients(np.random.default_rng(1), 5)
     weights = bootstrap.patient_weights(5, 40, seed=2)
-    scores = bootstrap.resample_pixel_scores(positive, negative, weights)
-    for weight, (auc, ap) in zip(weights.astype(int), scores, strict=True):
+    scores = bootstrap.resample_pixel_scores(positive, negative, weights, _EVERYWHERE, _EVERYWHERE)
+    for sample, weight in enumerate(weights.astype(int)):
         truth = np.concatenate([np.tile(pixels[patient][0], weight[patient]) for patient in range(5)])
         code = np.concatenate([np.tile(pixels[patient][1], weight[patient]) for patient in range(5)])
-        assert auc == pytest.approx(sklearn.metrics.roc_auc_score(truth, code), abs=1e-12)
-        assert ap == pytest.approx(sklearn.metrics.average_precision_score(truth, code), abs=1e-12)
+        assert scores.roc_auc[sample] == pytest.approx(sklearn.metrics.roc_auc_score(truth, code), abs=1e-12)
+        average = sklearn.metrics.average_precision_score(truth, code)
+        assert scores.average_precision[sample] == pytest.approx(average, abs=1e-12)
+        false, true, _ = sklearn.metrics.roc_curve(truth, code, drop_intermediate=False)
+        highest = [true[false <= rate + 1e-12].max() for rate in _EVERYWHERE]
+        np.testing.assert_allclose(scores.true_positive_rate[sample], highest, atol=1e-12)
+        precision, recall, _ = sklearn.metrics.precision_recall_curve(truth, code)
+        first = [precision[np.flatnonzero(recall >= wanted - 1e-12)[-1]] for wanted in _EVERYWHERE]
+        np.testing.assert_allclose(scores.precision[sample], first, atol=1e-12)
 
 
 def test_a_resample_without_calcification_pixels_is_undefined():
     positive, negative = np.zeros((2, 65536), int), np.zeros((2, 65536), int)
     positive[0, 9], negative[:, 3] = 1, 1
-    scores = bootstrap.resample_pixel_scores(positive, negative, np.array([[2.0, 0.0], [0.0, 2.0]]))
-    assert scores[0].tolist() == [1.0, 1.0]
-    assert np.isnan(scores[1]).all()
+    scores = bootstrap.resample_pixel_scores(
+        positive, negative, np.array([[2.0, 0.0], [0.0, 2.0]]), _EVERYWHERE, _EVERYWHERE
+    )
+    for values in (scores.roc_auc, scores.average_precision, scores.true_positive_rate, scores.precision):
+        assert (values[0] == 1.0).all()
+        assert np.isnan(values[1]).all()
 
 
 def test_resampled_sensitivities_by_hand():
     # By ascending threshold; patient 0 has two images and three calcifications, patient 1 one image and one.
-    result = bootstrap.resample_sensitivities(
+    per_image, per_cm2 = bootstrap.resample_sensitivities(
         detected=np.array([[3, 2, 1], [1, 1, 0]]),
         false_positives=np.array([[8, 2, 0], [3, 3, 3]]),
-        calcifications=np.array([3, 1]),
-        images=np.array([2, 1]),
+        objects=np.array([3, 1]),
+        exposures=[(np.array([2, 1]), np.array([1.0, 2.0])), (np.array([10.0, 1.0]), np.array([0.4, 0.5]))],
         weights=np.array([[1.0, 1.0], [2.0, 0.0], [0.0, 2.0]]),
-        limits=(1.0, 2.0),
     )
     # Both: alarms 11/3, 5/3, 3/3. Patient 0 twice: 4, 1, 0. Patient 1 twice: 3, 3, 3.
-    np.testing.assert_allclose(result, [[1 / 4, 3 / 4], [2 / 3, 2 / 3], [np.nan, np.nan]])
+    np.testing.assert_allclose(per_image, [[1 / 4, 3 / 4], [2 / 3, 2 / 3], [np.nan, np.nan]])
+    # Both: 11/11, 5/11, 3/11 per cm2. Patient 0 twice: 0.8, 0.2, 0. Patient 1 twice: 3, 3, 3.
+    np.testing.assert_allclose(per_cm2, [[1 / 4, 3 / 4], [2 / 3, 2 / 3], [np.nan, np.nan]])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 5), st.integers(1, 30))
+def test_resampled_sensitivities_are_those_of_the_pooled_curve(seed, patients, thresholds):
+    rng = np.random.default_rng(seed)
+    objects, images = rng.integers(0, 5, patients), rng.integers(1, 4, patients)
+    detected, alarms = rng.integers(0, 5, (2, patients, thresholds)) // rng.integers(1, 4)
+    limits = np.array([0.0, 0.25, 1 / 3, 1.0, 2.0, 3.5])
+    weights = bootstrap.patient_weights(patients, 5, seed % 1000)
+    (found,) = bootstrap.resample_sensitivities(detected, alarms, objects, [(images, limits)], weights)
+    for sample, weight in enumerate(weights):
+        total = weight @ objects
+        for column, limit in enumerate(limits):
+            allowed = admissible(weight @ alarms / (weight @ images), limit)
+            expected = np.nan if total == 0 or not allowed.any() else (weight @ detected)[allowed.argmax()] / total
+            np.testing.assert_allclose(found[sample, column], expected)
+
+
+def test_counts_too_large_for_float32_stay_exact():
+    # 2^24 + 1 false alarms are one too many; float32 would not see it.
+    alarms = np.array([[2**24 + 1, 2**24]])
+    (found,) = bootstrap.resample_sensitivities(
+        np.array([[2, 1]]), alarms, np.array([2]), [(np.array([1.0]), np.array([2.0**24]))], np.ones((1, 1))
+    )
+    assert found.tolist() == [[0.5]]
 
 
 def test_the_interval_is_between_percentiles():
@@ -78,3 +121,14 @@ def test_undefined_resamples_are_left_out_and_counted():
 def test_one_patient_and_an_undefined_figure_have_no_interval():
     assert "one patient" in bootstrap.interval(np.ones(10), Figure(1.0), patients=1).reason
     assert "undefined: why" in bootstrap.interval(np.ones(10), Figure(None, "why"), patients=5).reason
+
+
+def test_a_band_holds_an_interval_at_every_point_or_nothing():
+    samples = np.stack([np.linspace(0, 1, 1001), np.full(1001, np.nan), np.full(1001, 0.5)], axis=1)
+    band = bootstrap.band(np.arange(3.0), np.array([0.4, 0.3, np.nan]), samples, patients=9)
+    np.testing.assert_allclose(band.low, [0.025, np.nan, np.nan], atol=1e-12)
+    np.testing.assert_allclose(band.high, [0.975, np.nan, np.nan], atol=1e-12)
+    assert band.reason == ""
+    one = bootstrap.band(np.arange(3.0), np.array([0.4, 0.3, 0.2]), samples, patients=1)
+    assert np.isnan(one.low).all()
+    assert "one patient" in one.reason

@@ -4,7 +4,9 @@ import sys
 import numpy as np
 import pytest
 
-from calcseg_tf.evaluation import Evaluation, build_metrics, choose_threshold, summary_table
+from calcseg_tf.evaluation import Evaluation, build_metrics, choose_threshold, summary_table, write_results
+from calcseg_tf.evaluation.froc import LOWEST_CODE
+from calcseg_tf.evaluation.uncertainty import weigh
 from data_prep import mask as mask_values
 from data_prep.errors import InputError
 
@@ -19,57 +21,82 @@ def _image(rng: np.random.Generator, shape=(40, 50), calcifications=3) -> tuple[
     return (1 / (1 + np.exp(-logit))).astype(np.float32), mask
 
 
-def _filled(order=range(6), **settings) -> Evaluation:
-    evaluation = Evaluation(**settings)
-    rng = np.random.default_rng(0)
-    images = [_image(rng, calcifications=number % 4) for number in range(6)]
+_IMAGES = [_image(np.random.default_rng(number), calcifications=number % 4) for number in range(6)]
+
+
+def _fill(evaluation: Evaluation, order=range(6)) -> Evaluation:
     for number in order:
-        evaluation.add(*images[number], f"image{number}", f"patient{number // 2}", 100.0 + number)
+        evaluation.add(
+            *_IMAGES[number],
+            f"image{number}",
+            f"patient{number // 2}",
+            100.0 + number / 7,
+            laterality="LR"[number % 2],
+            view=("CC", "MLO", "")[number % 3],
+            pixel_spacing_mm=(0.07, 0.08),
+        )
     return evaluation
+
+
+def _filled(**settings) -> Evaluation:
+    return _fill(Evaluation(**settings))
 
 
 def test_a_tiny_case_gives_the_figures_drawn():
     # Patient a: found and one false alarm; patient b: missed, and one false alarm on ignored pixels, which is none.
-    evaluation = Evaluation(extra_thresholds=[0.5])
+    evaluation = Evaluation(threshold=0.5)
     evaluation.add(np.array([[0.9, 0.0, 0.0, 0.8]], np.float32), np.array([[1, 0, 0, 0]], np.uint8), "1", "a", 200.0)
     evaluation.add(np.array([[0.2, 0.0, 0.0, 0.8]], np.float32), np.array([[1, 0, 0, 255]], np.uint8), "2", "b", 300.0)
     result = evaluation.result()
-    at = result.at_threshold(0.5)
     assert result.calcifications == 2
-    assert at.sensitivity.value == 1 / 2
-    assert at.false_positives_per_image.value == 1 / 2
-    assert at.false_positives_per_cm2.value == pytest.approx(1 / 5)
-    assert at.dice.value == 2 / 4  # TP 1, FP 1, FN 1
-    assert at.iou.value == 1 / 3
-    assert result.roc_auc.value == pytest.approx(9 / 10)  # 0.9 beats five of five, 0.2 beats four of five
-    assert result.average_precision.value == pytest.approx(1 / 2 * 1 / 1 + 1 / 2 * 2 / 3)
-    written = build_metrics(result, 0.5)["at_threshold"]
-    assert [written[key] for key in ("sensitivity", "false_positives_per_image", "dice", "iou")] == [
-        0.5,
-        0.5,
-        0.5,
-        1 / 3,
-    ]
-    table = [line.split() for line in summary_table(result, 0.5).splitlines()]
+    expected = {
+        "pixel.roc_auc": 9 / 10,  # 0.9 beats five of five, 0.2 beats four of five
+        "pixel.average_precision": 1 / 2 * 1 / 1 + 1 / 2 * 2 / 3,
+        "at_threshold.sensitivity": 1 / 2,
+        "at_threshold.false_positives_per_image": 1 / 2,
+        "at_threshold.false_positives_per_cm2": 1 / 5,
+        "at_threshold.dice": 2 / 4,  # TP 1, FP 1, FN 1, TN 4
+        "at_threshold.iou": 1 / 3,
+        "at_threshold.object_iou": (1 / 1 + 0) / 2,
+        "at_threshold.mean_iou_classes": (1 / 3 + 4 / 6) / 2,
+        "at_threshold.mean_iou_images": (1 / 2 + 0 / 1) / 2,
+    }
+    metrics = build_metrics(result)
+    for path, value in expected.items():
+        assert result.figures[path].value == pytest.approx(value, abs=1e-15), path
+        group, name = path.split(".")
+        assert metrics[group][name] == result.figures[path].value
+    table = [line.split() for line in summary_table(result).splitlines()]
     assert table[0][:7] == ["2", "images", "of", "2", "patients,", "2", "calcifications;"]
     assert ["pixel", "ROC", "AUC", "0.9000"] in [line[:4] for line in table]
-    assert table[-5:] == [
-        ["at", "threshold", "0.5000:", "sensitivity", "0.5000"],
-        ["false", "alarms", "/", "mammogram", "0.5000"],
-        ["false", "alarms", "/", "cm2", "of", "breast", "0.2000"],
-        ["pixel", "Dice", "0.5000"],
-        ["pixel", "IoU", "0.3333"],
-    ]
+    assert ["false", "alarms", "/", "cm2", "of", "breast", "0.2000"] in [line[:7] for line in table]
+    assert ["pixel", "Dice", "0.5000"] in [line[:3] for line in table]
 
 
 def test_the_order_of_the_images_changes_nothing():
-    one = build_metrics(_filled().result(bootstrap_samples=50), _grid_threshold())
-    two = build_metrics(_filled(order=[5, 2, 0, 3, 1, 4]).result(bootstrap_samples=50), _grid_threshold())
+    one = build_metrics(_filled().result(bootstrap_samples=50))
+    two = build_metrics(_fill(Evaluation(), [5, 2, 0, 3, 1, 4]).result(bootstrap_samples=50))
     assert one == two
 
 
-def _grid_threshold() -> float:
-    return float(_filled(order=[0]).result().froc.thresholds[60])
+def test_the_number_of_workers_changes_nothing(tmp_path):
+    write_results(_filled().result(bootstrap_samples=50), tmp_path / "one", plots=False)
+    with Evaluation(workers=2) as evaluation:
+        result = _fill(evaluation, [3, 0, 4, 5, 1, 2]).result(bootstrap_samples=50)
+    write_results(result, tmp_path / "two", plots=False)
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "two").iterdir())
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+
+
+def test_a_worker_that_is_ended_is_one_line():
+    with Evaluation(workers=2) as evaluation:
+        _fill(evaluation, [0, 1, 2])
+        for process in list(evaluation._pool._processes.values()):
+            process.kill()
+        with pytest.raises(InputError, match="worker processes; one was ended"):
+            evaluation.result()
 
 
 def test_codes_and_floats_give_the_same_result():
@@ -78,7 +105,7 @@ def test_codes_and_floats_give_the_same_result():
     as_floats, as_codes = Evaluation(), Evaluation()
     as_floats.add(probability, mask, "1", "a")
     as_codes.add(np.rint(probability * np.float32(65535)).astype(np.uint16), mask, "1", "a")
-    one, two = (build_metrics(each.result(0), _grid_threshold()) for each in (as_floats, as_codes))
+    one, two = (build_metrics(each.result(0)) for each in (as_floats, as_codes))
     assert one == two
 
 
@@ -89,28 +116,66 @@ def test_ignored_pixels_enter_no_score():
     for value in (0.0, 0.5, 1.0):
         evaluation = Evaluation()
         evaluation.add(np.where(mask == mask_values.IGNORE, np.float32(value), probability), mask, "1", "a", 90.0)
-        results.append(build_metrics(evaluation.result(0), _grid_threshold()))
+        results.append(build_metrics(evaluation.result(0)))
     assert results[0] == results[1] == results[2]
 
 
-def test_an_operating_threshold_off_the_grid_moves_no_curve():
-    plain, extra = _filled().result(50), _filled(extra_thresholds=[0.4321]).result(50)
-    np.testing.assert_array_equal(plain.froc.thresholds, extra.froc.thresholds)
-    np.testing.assert_array_equal(plain.froc.false_positives_per_image, extra.froc.false_positives_per_image)
-    assert plain.intervals == extra.intervals
-    assert extra.at_threshold(0.4321).false_positives_per_image.value >= 0
-    with pytest.raises(InputError, match=r"p = 0\.0025 up; found 0\.001"):
-        plain.at_threshold(0.001)
+def test_the_operating_threshold_moves_no_curve():
+    low, high = _filled(threshold=0.2).result(50), _filled(threshold=0.7).result(50)
+    for protocol in low.protocols:
+        for name in ("thresholds", "sensitivity", "false_positives_per_image", "false_positives_per_cm2"):
+            np.testing.assert_array_equal(getattr(low.froc[protocol], name), getattr(high.froc[protocol], name))
+    unmoved = [path for path in low.intervals if "at_threshold" not in path and "strata" not in path]
+    assert all(low.intervals[path] == high.intervals[path] for path in unmoved)
+
+
+def test_the_figures_at_the_threshold_are_points_of_the_curves():
+    for threshold in (0.01, 0.3, 0.6):
+        result = _filled(threshold=threshold).result(0)
+        step = result.code - LOWEST_CODE
+        for protocol, curve in result.froc.items():
+            for name in ("sensitivity", "false_positives_per_image", "false_positives_per_cm2"):
+                figure = result.figures[f"froc.{protocol}.at_threshold.{name}"].value
+                assert figure == pytest.approx(getattr(curve, name)[step], abs=1e-12)
+                if protocol == "zamir":
+                    assert figure == result.figures[f"at_threshold.{name}"].value
+
+
+def test_figures_and_bands_are_the_resamples_with_every_patient_once():
+    result = _filled().result(20)
+    once = weigh(result.counts, result.threshold_figures, np.ones((1, 3)), result._grids)
+    assert set(once.figures) == set(result.figures)
+    for path, figure in result.figures.items():
+        value = np.nan if figure.value is None else figure.value
+        np.testing.assert_allclose(once.figures[path][0], value, atol=1e-12, err_msg=path)
+    for name, band in result.bands.items():
+        np.testing.assert_array_equal(once.curves[name][0], band.value)
+        known = np.isfinite(band.low)
+        assert known.mean() > 0.3
+        assert (band.low[known] <= band.high[known]).all()
+
+
+def test_a_threshold_below_what_is_counted_is_refused():
+    with pytest.raises(InputError, match=r"at least 0\.0025, below which nothing is counted; found 0\.001"):
+        Evaluation(threshold=0.001)
+    assert Evaluation(threshold=0.0025)
 
 
 def test_the_chosen_threshold_keeps_the_limit_and_is_the_operating_point():
     result = _filled().result(0)
     threshold = choose_threshold(result, 5.0)
     assert threshold == result.operating_point(5.0).threshold
-    assert result.at_threshold(threshold).false_positives_per_image.value <= 5.0
-    below = result.froc.false_positives_per_image[result.froc.thresholds < threshold]
-    assert below[-1] > 5.0
-    assert choose_threshold(result, 1e9) == result.froc.thresholds[0]
+    curve = result.froc["zamir"]
+    step = curve.thresholds.tolist().index(threshold)
+    assert curve.false_positives_per_image[step] <= 5.0 < curve.false_positives_per_image[step - 1]
+    assert choose_threshold(result, 1e9) == curve.thresholds[0]
+
+
+def test_a_chosen_threshold_lies_below_full_scale():
+    evaluation = Evaluation()
+    evaluation.add(np.array([[65534, 0, 65535]], np.uint16), np.array([[0, 0, 1]], np.uint8), "1", "a")
+    with pytest.raises(InputError, match=r"within 0; found 1 at the highest, 0\.99998"):
+        choose_threshold(evaluation.result(), 0.0)
 
 
 def test_no_threshold_within_the_limit_is_said():
@@ -124,22 +189,31 @@ def test_a_healthy_set_leaves_what_it_cannot_say_undefined_with_reasons():
     evaluation = Evaluation()
     for patient in "ab":
         evaluation.add(np.full((4, 4), 0.2, np.float32), np.zeros((4, 4), np.uint8), patient, patient)
-    metrics = build_metrics(evaluation.result(20), _grid_threshold())
+    result = evaluation.result(20)
+    metrics = build_metrics(result)
     assert metrics["pixel"]["roc_auc"] is None
     assert metrics["pixel"]["average_precision"] is None
-    assert metrics["froc"]["zamir"]["sensitivity"] is None
-    assert metrics["froc"]["zamir"]["false_positives_per_cm2"] is None
-    assert metrics["froc"]["zamir"]["false_positives_per_image"][0] == 1.0
+    assert metrics["rounding"]["pixel.roc_auc"] == {"low": None, "high": None}
     assert metrics["at_threshold"]["sensitivity"] is None
     assert metrics["at_threshold"]["dice"] is None
+    assert metrics["at_threshold"]["object_iou"] is None
+    assert metrics["at_threshold"]["mean_iou_images"] is None
+    assert metrics["strata"]["area_px"]["1"] == {"calcifications": 0, "detected": 0, "sensitivity": None}
+    for protocol in result.protocols:
+        assert metrics["froc"][protocol]["sensitivity"] is None
+        assert metrics["froc"][protocol]["false_positives_per_cm2"] is None
+    assert metrics["froc"]["zamir"]["false_positives_per_image"][0] == 1.0
     assert metrics["operating_points"]["1"] == {
         "threshold": None, "sensitivity": None, "false_positives_per_image": None,
     }  # fmt: skip
     assert metrics["confidence_intervals"]["pixel.roc_auc"] == {"low": None, "high": None, "samples": 0}
-    for path in ("pixel.roc_auc", "pixel.average_precision", "froc.zamir.sensitivity", "at_threshold.dice"):
+    for path in ("pixel.roc_auc", "pixel.average_precision", "rounding.pixel.roc_auc", "at_threshold.dice"):
         assert "no calcification" in metrics["undefined"][path]
-    assert metrics["undefined"]["froc.zamir.false_positives_per_cm2"] == "the breast area of 2 of 2 images is unknown"
-    assert "n/a" in summary_table(evaluation.result(20), _grid_threshold())
+    assert "no annotated object" in metrics["undefined"]["froc.zamir.sensitivity"]
+    for path in ("froc.zamir.false_positives_per_cm2", "at_threshold.false_positives_per_cm2"):
+        assert metrics["undefined"][path] == "the breast area of 2 of 2 images is unknown"
+    assert "n/a" in summary_table(result)
+    assert np.isnan(result.bands["froc.zamir"].value).all()
 
 
 def test_one_patient_has_figures_and_no_intervals():
@@ -147,8 +221,12 @@ def test_one_patient_has_figures_and_no_intervals():
     rng = np.random.default_rng(4)
     for number in range(3):
         evaluation.add(*_image(rng), str(number), "a")
-    metrics = build_metrics(evaluation.result(20), _grid_threshold())
+    result = evaluation.result(20)
+    metrics = build_metrics(result)
     assert 0.5 < metrics["pixel"]["roc_auc"] < 1
+    assert all(each["low"] is None for each in metrics["confidence_intervals"].values())
+    assert all("one patient" in band.reason and np.isnan(band.low).all() for band in result.bands.values())
+    assert "one patient alone cannot be resampled" in summary_table(result)
     assert metrics["confidence_intervals"]["pixel.roc_auc"]["low"] is None
     assert "one patient" in metrics["undefined"]["confidence_intervals.pixel.roc_auc"]
 
@@ -169,7 +247,7 @@ def test_equal_patients_leave_no_width():
         evaluation.add(*image, patient, patient)
     result = evaluation.result(30)
     for limit in (5.0, 20.0):
-        interval = result.intervals[f"operating_points.{limit:g}.sensitivity"]
+        interval = result.intervals[f"froc.zamir.operating_points.{limit:g}.sensitivity"]
         assert (interval.low, interval.high) == pytest.approx((result.sensitivity_at(limit).value,) * 2)
     for path, figure in (("pixel.roc_auc", result.roc_auc), ("pixel.average_precision", result.average_precision)):
         assert (result.intervals[path].low, result.intervals[path].high) == pytest.approx((figure.value,) * 2)
@@ -186,14 +264,21 @@ def test_connectivity_is_the_callers():
 def test_bad_input_is_refused_and_leaves_no_trace():
     evaluation = Evaluation()
     good = np.zeros((2, 2), np.float32), np.zeros((2, 2), np.uint8)
+    with pytest.raises(InputError, match="workers must be 1 or more; found 0"):
+        Evaluation(workers=0)
     with pytest.raises(InputError, match="at least one image"):
         evaluation.result()
     with pytest.raises(InputError, match="x1: a mask is uint8"):
         evaluation.add(good[0], good[1][:1], "x1", "a")
     with pytest.raises(InputError, match="x1: a breast's area"):
         evaluation.add(*good, "x1", "a", 0.0)
-    with pytest.raises(InputError, match="x1: probabilities"):
-        evaluation.add(good[0] + 2, good[1], "x1", "a")
+    for value in (2.0, -0.1, np.nan, np.inf):
+        with pytest.raises(InputError, match=r"x1: probabilities lie in \[0, 1\]; found"):
+            evaluation.add(good[0] + np.float32(value), good[1], "x1", "a")
+    with pytest.raises(InputError, match=r"x1: a mask is uint8 \[2, 2\]; found uint8 \[3, 2\]"):
+        evaluation.add(good[0], np.zeros((3, 2), np.uint8), "x1", "a")
+    with pytest.raises(InputError, match="x1: a pixel spacing is two positive lengths"):
+        evaluation.add(*good, "x1", "a", pixel_spacing_mm=(0.1, 0.0))
     evaluation.add(*good, "x1", "a")
     with pytest.raises(InputError, match="x1: an image is evaluated once"):
         evaluation.add(*good, "x1", "a")

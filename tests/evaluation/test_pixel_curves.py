@@ -67,20 +67,6 @@ def test_scores_agree_with_scikit_learn_on_a_large_image():
     assert np.isinf(curve.thresholds[0])
 
 
-def test_dice_and_iou_are_the_fractions_drawn():
-    histograms = _histograms([9, 9, 9, 2, 9, 0, 9], [1, 1, 0, 1, 255, 0, 0])  # TP 2, FP 2, FN 1
-    assert pixel_curves.dice(*histograms, 5).value == 4 / 7
-    assert pixel_curves.iou(*histograms, 5).value == 2 / 5
-
-
-def test_a_missed_calcification_is_zero_and_nothing_at_all_is_undefined():
-    assert pixel_curves.dice(*_histograms([0, 0], [1, 0]), 5) == Figure(0.0)
-    for figure in (pixel_curves.dice, pixel_curves.iou):
-        empty = figure(*_histograms([0, 0], [0, 0]), 5)
-        assert empty.value is None
-        assert "no calcification pixel" in empty.reason
-
-
 def test_a_missing_class_leaves_scores_undefined_with_the_reason():
     healthy, solid = _histograms([3, 1], [0, 0]), _histograms([3, 1], [1, 1])
     assert pixel_curves.roc_auc(*healthy) == Figure(None, "no calcification pixel in the images")

@@ -57,13 +57,13 @@ def test_table_and_figure_are_written(tmp_path):
     for row in rows:
         folder = tmp_path / f"{row['group']}-{row['name']}" / "evaluation"
         folder.mkdir(parents=True)
-        (folder / "froc.csv").write_text(
+        (folder / "froc_zamir.csv").write_text(
             "threshold,sensitivity,false_positives_per_image,false_positives_per_cm2\n"
             "0.1,1.0,3.0,\n0.2,0.9,50.0,\n0.3,0.5,2.0,\n0.4,0.0,0.0,\n"
         )
         (folder / "precision_recall.csv").write_text("threshold,recall,precision\ninf,0.0,1.0\n0.2,0.9,0.5\n")
     # From the threshold with the most false alarms on: below, predictions merge.
-    assert froc_points(folder / "froc.csv") == ([50.0, 2.0, 0.0], [0.9, 0.5, 0.0])
+    assert froc_points(folder / "froc_zamir.csv") == ([50.0, 2.0, 0.0], [0.9, 0.5, 0.0])
     write_csv(rows, tmp_path / "ablation.csv")
     first, second = csv.DictReader((tmp_path / "ablation.csv").open())
     assert (first["name"], second["name"]) == ("a", "b")
