@@ -11,7 +11,9 @@ import dataclasses
 
 import numpy as np
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import minimum_spanning_tree
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
+
+from calcseg_tf.evaluation.pixel_graph import neighbours, touching_others
 
 __all__ = ["Basins", "Forest", "Nodes", "at_or_above", "find_basins", "merge", "spanning_forest", "trace_nodes"]
 
@@ -26,14 +28,14 @@ class Basins:
         shape: (height, width).
         pixels: int64 [pixels], ascending; row * width + column.
         values: uint16 [pixels].
-        basin: int32 [pixels]; `len(peaks)` is the outside, to which pixels belong that rise to one not given.
+        basin: int64 [pixels]; `len(peaks)` is the outside.
         peaks: uint16 [basins], the highest value of each.
         first: int64 [pairs]; with `second` each pair of neighbouring basins once, first < second.
         second: int64 [pairs]; `len(peaks)` is the outside.
         saddles: int64 [pairs]; the highest value at which the two are connected by a step from one to the other.
     """
 
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
     pixels: np.ndarray
     values: np.ndarray
     basin: np.ndarray
@@ -57,86 +59,80 @@ class Basins:
         found = self.pixels[index] == pixels if len(self.pixels) else np.zeros(len(pixels), bool)
         return index, found
 
+    def around(self, pixels: np.ndarray) -> "Basins":
+        """Returns what is connected with some of the pixels, at the floor; without an outside.
 
-def find_basins(values: np.ndarray, lowest: int, connectivity: int = 8, outside: np.ndarray | None = None) -> Basins:
-    """Parts the pixels at or above a floor into basins.
+        Args:
+            pixels: int64 [n], row * width + column; one that is below the floor is connected with nothing.
+        """
+        count = len(self.peaks)
+        graph = coo_array((np.ones(len(self.first)), (self.first, self.second)), shape=(count, count))
+        _, group = connected_components(graph, directed=False)
+        index, found = self.index_of(pixels)
+        wanted = np.zeros(count, bool)
+        wanted[group[self.basin[index[found]]]] = True
+        kept = wanted[group]  # [basins]
+        number = np.cumsum(kept) - 1
+        pixel, pair = kept[self.basin], kept[self.first]
+        return dataclasses.replace(
+            self,
+            pixels=self.pixels[pixel],
+            values=self.values[pixel],
+            basin=number[self.basin[pixel]],
+            peaks=self.peaks[kept],
+            first=number[self.first[pair]],
+            second=number[self.second[pair]],
+            saddles=self.saddles[pair],
+        )
+
+
+def find_basins(
+    pixels: np.ndarray,
+    values: np.ndarray,
+    shape: tuple[int, ...],
+    connectivity: int = 8,
+    with_outside: bool = False,
+) -> Basins:
+    """Parts pixels into basins.
 
     Args:
-        values: uint16 [height, width].
-        lowest: The floor, at least 1.
+        pixels: int64 [pixels], ascending; row * width + column. Others take no part.
+        values: uint16 [pixels].
+        shape: (height, width).
         connectivity: 8 or 4.
-        outside: bool [height, width], where true a pixel is taken for part of one thing, the outside, connected within
-            itself at any value; none of them must lie below a neighbour.
+        with_outside: Whether the other pixels of the image take part after all, as one thing, the outside, which is
+            connected within itself and nowhere lower than a neighbour.
     """
-    height, width = values.shape
-    padded = np.zeros((height + 2, width + 2), np.uint16)
-    padded[1:-1, 1:-1] = values
-    flat = padded.ravel()
-    present = flat >= lowest
-    if outside is not None:
-        present.reshape(padded.shape)[1:-1, 1:-1] &= ~outside
-    pixels = np.flatnonzero(present)
-    del present
-    own = flat[pixels]
     count = len(pixels)
-    index = np.full(flat.size, count, np.int32)
-    index[pixels] = np.arange(count, dtype=np.int32)
-    later = [1, width + 2] if connectivity == 4 else [1, width + 1, width + 2, width + 3]
-    pointer = index[_highest_neighbour(flat, pixels, own, later)]
-    pointer = np.append(pointer, np.int32(count))  # the outside points at itself
+    pairs = neighbours(pixels, shape[1], connectivity)
+    rank = (values.astype(np.int64) << 32) | np.arange(count)
+    highest = rank.copy()
+    for one, two in pairs:
+        highest[one] = np.maximum(highest[one], rank[two])
+        highest[two] = np.maximum(highest[two], rank[one])
+    pointer = np.append(highest & 0xFFFFFFFF, count)  # the outside points at itself
+    if with_outside:
+        pointer[:-1][touching_others(pixels, shape, pairs)] = count
     while True:
         onward = pointer[pointer]
         if np.array_equal(onward, pointer):
             break
         pointer = onward
-    is_peak = pointer[:-1] == np.arange(count, dtype=np.int32)
-    number = np.append(np.cumsum(is_peak, dtype=np.int32) - 1, np.int32(np.count_nonzero(is_peak)))
-    basin = number[pointer]  # [pixels + 1], the last is the outside
-    # Once from each pixel to its later neighbours is enough, but for the outside, whose pixels are not in the list.
-    steps = later if outside is None else [*later, *(-offset for offset in later)]
+    is_peak = pointer[:-1] == np.arange(count)
+    outside = int(np.count_nonzero(is_peak))
+    number = np.append(np.cumsum(is_peak) - 1, outside)
+    basin = number[pointer[:-1]]
     packed = [np.zeros(0, np.int64)]
-    for offset in steps:
-        neighbour = pixels + offset
-        value, other = flat[neighbour], basin[index[neighbour]]
-        across = np.flatnonzero((value >= lowest) & (basin[:-1] != other))
-        saddle = np.minimum(own[across], value[across])
-        packed.append(_pack(basin[across], other[across], saddle, int(basin[-1])))
-    first, second, saddles = _highest_saddles(np.concatenate(packed), int(basin[-1]))
-    row, column = np.divmod(pixels, width + 2)
-    return Basins(
-        shape=(height, width),
-        pixels=(row - 1) * width + (column - 1),
-        values=own,
-        basin=basin[:-1],
-        peaks=own[is_peak],
-        first=first,
-        second=second,
-        saddles=saddles,
-    )
-
-
-def _highest_neighbour(flat: np.ndarray, pixels: np.ndarray, own: np.ndarray, later: list[int]) -> np.ndarray:
-    """Returns the position of the highest of each pixel and its neighbours; the last one among equals."""
-    best, position = own.copy(), pixels.copy()
-    for offset in later:
-        neighbour = pixels + offset
-        value = flat[neighbour]
-        higher = value >= best
-        np.copyto(best, value, where=higher)
-        np.copyto(position, neighbour, where=higher)
-    for offset in later:
-        neighbour = pixels - offset
-        value = flat[neighbour]
-        higher = value > best
-        np.copyto(best, value, where=higher)
-        np.copyto(position, neighbour, where=higher)
-    return position
+    for one, two in pairs:
+        across = basin[one] != basin[two]
+        one, two = one[across], two[across]
+        packed.append(_pack(basin[one], basin[two], np.minimum(values[one], values[two]), outside))
+    return Basins(shape, pixels, values, basin, values[is_peak], *_highest_saddles(np.concatenate(packed), outside))
 
 
 def _pack(one: np.ndarray, two: np.ndarray, saddle: np.ndarray, outside: int) -> np.ndarray:
     """Packs unordered pairs of basins and their saddles, the saddle in the low 16 bits; int64."""
-    low, high = np.minimum(one, two).astype(np.int64), np.maximum(one, two)
-    return np.unique(((low * (outside + 1) + high) << 16) | saddle)
+    return np.unique(((np.minimum(one, two) * (outside + 1) + np.maximum(one, two)) << 16) | saddle)
 
 
 def _highest_saddles(packed: np.ndarray, outside: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

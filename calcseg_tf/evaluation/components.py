@@ -4,10 +4,10 @@ import dataclasses
 
 import numpy as np
 
-from data_prep.components import label_components
+from calcseg_tf.evaluation.pixel_graph import label_pixels
 from data_prep.mask import CALCIFICATION, IGNORE
 
-__all__ = ["AnnotatedObjects", "PredictedComponents", "annotated_objects", "predicted_components", "without_ignored"]
+__all__ = ["AnnotatedObjects", "PredictedComponents", "annotated_objects", "predicted_components", "predicted_pixels"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,10 +63,21 @@ class PredictedComponents:
         return len(self.area_px)
 
 
-def without_ignored(codes: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Returns the codes with 0 on ignored pixels: not predicted, and joining nothing; uint16 [height, width]."""
-    ignored = mask == IGNORE
-    return np.where(ignored, np.uint16(0), codes) if ignored.any() else codes
+def predicted_pixels(codes: np.ndarray, mask: np.ndarray, lowest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the pixels at or above a code that are not ignored.
+
+    Args:
+        codes: uint16 [height, width], the probability map.
+        mask: uint8 [height, width]: 0 background, 1 calcification, 255 ignore.
+        lowest: 1 to 65535.
+
+    Returns:
+        pixels: int64 [pixels], ascending; row * width + column.
+        values: uint16 [pixels], their codes.
+    """
+    pixels = np.flatnonzero(codes >= lowest)
+    pixels = pixels[mask.ravel()[pixels] != IGNORE]
+    return pixels, codes.ravel()[pixels]
 
 
 def annotated_objects(codes: np.ndarray, mask: np.ndarray, connectivity: int = 8) -> AnnotatedObjects:
@@ -77,7 +88,7 @@ def annotated_objects(codes: np.ndarray, mask: np.ndarray, connectivity: int = 8
         mask: uint8 [height, width]: 0 background, 1 calcification, 255 ignore.
         connectivity: 8 or 4.
     """
-    pixels, label, start = _labelled(mask == CALCIFICATION, connectivity)
+    pixels, label, start = _by_label(np.flatnonzero(mask == CALCIFICATION), mask.shape[1], connectivity)
     area, centroid, box = _shapes(pixels, label, start, mask.shape[1])
     return AnnotatedObjects(area, centroid, box, _highest(codes, pixels, start), pixels, start)
 
@@ -91,40 +102,36 @@ def predicted_components(codes: np.ndarray, mask: np.ndarray, code: int, connect
         code: 1 to 65535.
         connectivity: 8 or 4.
     """
-    foreground = codes >= code
-    ignored = mask == IGNORE
-    some_ignored = bool(ignored.any())
-    if some_ignored:
-        foreground &= ~ignored
-    pixels, label, start = _labelled(foreground, connectivity)
+    pixels, _ = predicted_pixels(codes, mask, code)
+    pixels, label, start = _by_label(pixels, mask.shape[1], connectivity)
     area, centroid, box = _shapes(pixels, label, start, mask.shape[1])
     touches_annotation, touches_ignored = np.zeros((2, len(area)), bool)
     touches_annotation[label[mask.ravel()[pixels] == CALCIFICATION]] = True
-    if some_ignored:
-        framed = np.pad(ignored, 1)
-        row, column = np.divmod(pixels, mask.shape[1])
-        for down, right in [(0, 1), (1, 0), (1, 1), (1, -1)][: connectivity // 2]:
-            for sign in (1, -1):
-                beside = framed[row + 1 + sign * down, column + 1 + sign * right]
-                touches_ignored[label[beside]] = True
+    touches_ignored[label[_beside(pixels, mask == IGNORE, connectivity)]] = True
     return PredictedComponents(
         area, centroid, box, _highest(codes, pixels, start), touches_annotation, touches_ignored, pixels, start
     )
 
 
-def _labelled(foreground: np.ndarray, connectivity: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the foreground's pixels by component, the component of each from 0 on, and where each one starts."""
-    width = foreground.shape[1]
-    occupied_rows = np.flatnonzero(foreground.any(axis=1))
-    if len(occupied_rows) == 0:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(1, np.int64)
-    top, bottom = occupied_rows[0], occupied_rows[-1] + 1
-    labels, count = label_components(foreground[top:bottom], connectivity)
-    position = np.flatnonzero(foreground[top:bottom])
-    label = labels.ravel()[position].astype(np.int64) - 1
+def _beside(pixels: np.ndarray, wanted: np.ndarray, connectivity: int) -> np.ndarray:
+    """Tells which pixels have a wanted neighbour; bool [pixels]."""
+    found = np.zeros(len(pixels), bool)
+    if not wanted.any():
+        return found
+    framed = np.pad(wanted, 1)
+    row, column = np.divmod(pixels, wanted.shape[1])
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            if connectivity == 8 or down == 0 or right == 0:
+                found |= framed[row + 1 + down, column + 1 + right]
+    return found
+
+
+def _by_label(pixels: np.ndarray, width: int, connectivity: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns pixels by component, the component of each from 0 on, and where each one starts."""
+    label, count = label_pixels(pixels, width, connectivity)
     order = np.argsort(label, kind="stable")
-    start = np.append(0, np.bincount(label, minlength=count).cumsum())
-    return position[order] + top * width, label[order], start
+    return pixels[order], label[order], np.append(0, np.bincount(label, minlength=count).cumsum())
 
 
 def _shapes(

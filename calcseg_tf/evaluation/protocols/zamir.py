@@ -3,7 +3,7 @@
 import numpy as np
 
 from calcseg_tf.evaluation.component_tree import Basins, at_or_above, find_basins, spanning_forest
-from calcseg_tf.evaluation.components import annotated_objects, without_ignored
+from calcseg_tf.evaluation.components import annotated_objects, predicted_pixels
 from calcseg_tf.evaluation.froc import LOWEST_CODE, SweepCounts
 from data_prep.mask import CALCIFICATION
 
@@ -25,7 +25,7 @@ def count_zamir(codes: np.ndarray, mask: np.ndarray, connectivity: int = 8) -> S
         connectivity: 8 or 4, of annotation and prediction.
     """
     objects = annotated_objects(codes, mask, connectivity)
-    basins = find_basins(without_ignored(codes, mask), LOWEST_CODE, connectivity)
+    basins = find_basins(*predicted_pixels(codes, mask, LOWEST_CODE), mask.shape, connectivity)
     return SweepCounts(
         objects=len(objects),
         detected=at_or_above(objects.detection_code, LOWEST_CODE).astype(np.int32),

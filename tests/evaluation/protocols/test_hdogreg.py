@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+
+from calcseg_tf.evaluation.froc import LOWEST_CODE
+from calcseg_tf.evaluation.protocols.hdogreg import HdogregCounts, count_hdogreg
+from tests.evaluation import reference
+from tests.evaluation.drawing import at, codes_of, mask_of
+
+_FRAME_PX = 9  # what surrounds a drawing must not be a small hole itself
+
+
+def _count(codes: np.ndarray, mask: np.ndarray) -> HdogregCounts:
+    return count_hdogreg(np.pad(codes, _FRAME_PX), np.pad(mask, _FRAME_PX))
+
+
+def test_a_dot_and_a_region_are_counted_apart():
+    codes = codes_of("4........", "......33.", ".........")
+    mask = mask_of("x........", ".....xxx.", ".........")
+    counts = _count(codes, mask)
+    assert (counts.all.objects, counts.dots, counts.regions.objects) == (2, 1, 1)
+    assert at(counts.all.detected) == [2, 2, 2, 1]
+    assert at(counts.detected_dots) == [1, 1, 1, 1]
+    assert at(counts.regions.detected) == [1, 1, 1, 0]
+    assert at(counts.all.false_positives) == [0, 0, 0, 0]
+    assert at(counts.regions.false_positives) == [0, 0, 0, 0]
+
+
+def test_five_pixels_away_is_near_enough_and_six_are_not():
+    assert at(_count(codes_of(".....4"), mask_of("x.....")).all.detected) == [1] * 4
+    assert at(_count(codes_of("......4"), mask_of("x......")).all.detected) == [0] * 4
+
+
+def test_an_overlap_without_near_centroids_needs_an_iou_of_three_tenths():
+    # 6 of 6 + 20 - 6: exactly 0.3; the centroids are 7 px apart. One pixel less is too little.
+    mask = mask_of("x" * 20)
+    assert at(_count(codes_of("4" * 6 + "." * 14), mask).all.detected) == [1] * 4
+    counts = _count(codes_of("4" * 5 + "." * 15), mask)
+    assert at(counts.all.detected) == [0] * 4
+    assert at(counts.all.false_positives) == [1] * 4
+
+
+def test_a_prediction_serves_one_object():
+    # Both objects are near the one prediction; the first takes it.
+    counts = _count(codes_of("..4.."), mask_of("x...x"))
+    assert at(counts.all.detected) == [1] * 4
+    assert at(counts.all.false_positives) == [0] * 4
+    # With a second one below, both are served.
+    counts = _count(codes_of("..4..", ".....", "..3.."), mask_of("x...x", ".....", "....."))
+    assert at(counts.all.detected) == [2, 2, 2, 1]
+    assert at(counts.all.false_positives) == [0] * 4
+
+
+def test_the_nearest_is_taken_which_may_cost_the_next_object_its_own():
+    # The upper object takes the prediction beside it, the lower one's only one.
+    counts = _count(codes_of("4......", "......4", "......."), mask_of(".......", "...x...", "......."))
+    assert at(counts.all.detected) == [1] * 4
+    assert at(counts.all.false_positives) == [1] * 4
+
+
+def test_predictions_join_across_edges_and_not_across_corners():
+    counts = _count(codes_of("4.", ".4"), mask_of("..", ".."))
+    assert at(counts.all.false_positives) == [2] * 4
+
+
+def test_small_holes_are_filled_before_all_else():
+    # The frame's hole of 5 x 5 is filled: 49 px, all of them annotated.
+    ring = np.pad(np.zeros((5, 5), np.uint16), 1, constant_values=4000)
+    counts = _count(ring, np.ones((7, 7), np.uint8))
+    assert at(counts.all.detected) == [1] * 4
+    # A dot inside the hole makes no second prediction.
+    ring[3, 3] = 3000
+    assert at(_count(ring, np.ones((7, 7), np.uint8)).all.false_positives) == [0] * 4
+
+
+def test_a_hole_over_ignored_pixels_is_not_filled():
+    codes, mask = codes_of("444", "4.4", "444"), mask_of("...", ".?.", "...")
+    counts = _count(codes, mask)
+    assert at(counts.all.false_positives) == [1] * 4
+    codes[1, 1] = 65535
+    assert (_count(codes, mask).all.false_positives == counts.all.false_positives).all()
+
+
+def test_only_predictions_with_a_pixel_in_the_square_are_asked():
+    # A ring of radius 8 around a dot: its centroid is the dot, none of its pixels is in the square. Too large a hole.
+    rows, columns = np.indices((25, 25)) - 12
+    ring = np.where(np.maximum(abs(rows), abs(columns)) == 8, 4000, 0).astype(np.uint16)
+    mask = np.zeros((25, 25), np.uint8)
+    mask[12, 12] = 1
+    assert at(_count(ring, mask).all.detected) == [0] * 4
+    # At 7 px it has: the square goes 7 px back, and 6 on.
+    ring = np.where(np.maximum(abs(rows), abs(columns)) == 7, 4000, 0).astype(np.uint16)
+    assert at(_count(ring, mask).all.detected) == [1] * 4
+
+
+def test_without_objects_every_prediction_is_a_false_alarm():
+    counts = _count(codes_of("4.3"), mask_of("..."))
+    assert (counts.all.objects, at(counts.all.detected), at(counts.all.false_positives)) == (0, [0] * 4, [2, 2, 2, 1])
+    counts = _count(np.zeros((3, 3), np.uint16), mask_of("x..", "...", "..x"))
+    assert (counts.all.objects, at(counts.all.detected), at(counts.all.false_positives)) == (2, [0] * 4, [0] * 4)
+
+
+def _assert_agrees(codes: np.ndarray, mask: np.ndarray) -> None:
+    counts = count_hdogreg(codes, mask)
+    found = np.stack([counts.all.detected, counts.detected_dots, counts.all.false_positives])
+    assert (found == reference.sweep(codes, mask, reference.hdogreg)).all()
+
+
+@pytest.mark.parametrize(("seed", "count", "most", "frame_px"), [(41, 150, 12, 0), (42, 150, 12, 9), (43, 25, 26, 0)])
+def test_the_sweep_agrees_with_matching_anew_at_every_code(seed, count, most, frame_px):
+    for codes, mask in reference.random_cases(seed, count, most):
+        _assert_agrees(np.pad(codes, frame_px), np.pad(mask, frame_px))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seed", "count", "most", "frame_px"), [(44, 1500, 12, 9), (45, 700, 26, 0), (46, 60, 60, 9)])
+def test_the_sweep_agrees_with_matching_anew_at_every_code_many_times(seed, count, most, frame_px):
+    for codes, mask in reference.random_cases(seed, count, most):
+        _assert_agrees(np.pad(codes, frame_px), np.pad(mask, frame_px))
+
+
+def test_nothing_below_the_floor_is_predicted():
+    counts = _count(np.full((1, 1), LOWEST_CODE - 1, np.uint16), mask_of("x"))
+    assert counts.all.detected.max() == 0
+    assert _count(np.full((1, 1), LOWEST_CODE, np.uint16), mask_of("x")).all.detected.tolist()[:2] == [1, 0]
