@@ -91,7 +91,7 @@ def test_the_froc_is_that_of_picai_eval():
         [(mask == CALCIFICATION)[None].astype(np.int32) for _, mask, _ in cases],
         num_parallel_calls=1,
     )
-    curve = froc_curve([count_picai(*case) for case in cases], [None] * len(cases))
+    curve = froc_curve([count_picai(*case) for case in cases], len(cases), None)
     # picai_eval's last threshold is 0, its way to tell of objects that were not found, where it has infinite alarms.
     expected = metrics.lesion_TPR[:-1], metrics.lesion_FPR[:-1]
     assert metrics.thresholds[-1] == 0.0
