@@ -4,6 +4,7 @@ import fnmatch
 from collections.abc import Sequence
 
 from calcseg_tf.evaluation.froc import LOWEST_CODE
+from calcseg_tf.evaluation.protocols.picai import CANDIDATE_CODE
 from calcseg_tf.evaluation.threshold_figures import ThresholdFigure
 from calcseg_tf.probability_map import from_code
 
@@ -21,15 +22,18 @@ _PROTOCOLS = {
         "predicted pixels that holds no annotated pixel."
     ),
     "hdogreg": (
-        "Objects and predictions are 4-connected; an object is detected if an unused prediction's centroid lies within "
-        "5 px or, failing that, its intersection over union is at least 0.3; unused predictions are false alarms; "
-        "regions and dots (single pixels) together."
+        "Objects and predictions are 4-connected, holes of less than 64 px in the prediction filled; an object is "
+        "detected by the nearest unused prediction whose centroid lies within 5 px of its own or, failing that, by the "
+        "unused one of the greatest intersection over union, if at least 0.3; false alarms are predictions less "
+        "objects detected."
     ),
-    "hdogreg_regions": "As hdogreg, objects and predictions of more than one pixel.",
-    "hdogreg_dots": "As hdogreg, objects and predictions of a single pixel.",
+    "hdogreg_regions": "As hdogreg, its objects of more than one pixel alone; the false alarms are those of all.",
+    "hdogreg_dots": "As hdogreg, its objects of one pixel alone; the false alarms are those of all.",
     "picai": (
-        "Candidates with one score each are assigned to objects, most matches first, then most overlap, where their "
-        "intersection over union is at least 0.10; candidates without an object are false alarms."
+        "Candidates are the 8-connected components of p >= {candidate:.2f}, each scored by its maximum; most pairs of "
+        "object and candidate with an intersection over union of at least 0.10 are matched, one to one, and then most "
+        "overlap; an object is detected if its candidate's score reaches the threshold, a false alarm is a candidate "
+        "that overlaps no object so much."
     ),
 }
 
@@ -62,7 +66,7 @@ _DEFINITIONS = {
     "froc.*.false_positives_per_image": "False alarms / images, at each threshold.",
     "froc.*.false_positives_per_cm2": "False alarms / cm2 of breast in all images, at each threshold.",
     "froc.*.objects": "Annotated objects as the protocol counts them, over all images.",
-    "froc.*.connectivity": "Which pixels join into one component: 8, by edges and corners; 4, by edges.",
+    "froc.zamir.connectivity": "Which pixels join into one component: 8, by edges and corners; 4, by edges.",
     "operating_points.*.threshold": "The threshold of that operating point, froc.zamir.",
     "operating_points.*.sensitivity": f"{_OPERATING_POINT} (protocol zamir).",
     "operating_points.*.false_positives_per_image": "False alarms / images at that threshold (protocol zamir).",
@@ -103,7 +107,9 @@ def definitions(figures: Sequence[ThresholdFigure], protocols: Sequence[str], co
     sentences = _DEFINITIONS | {f"froc.{name}": _PROTOCOLS[name] for name in protocols}
     return {
         **{
-            path: text.format(connectivity=connectivity, lowest=from_code(LOWEST_CODE))
+            path: text.format(
+                connectivity=connectivity, lowest=from_code(LOWEST_CODE), candidate=from_code(CANDIDATE_CODE)
+            )
             for path, text in sentences.items()
         },
         **{figure.path: figure.sentence for figure in figures},

@@ -10,7 +10,7 @@ from types import TracebackType
 
 import numpy as np
 
-from calcseg_tf.evaluation.evaluation_result import EvaluationResult
+from calcseg_tf.evaluation.evaluation_result import PRIMARY, EvaluationResult
 from calcseg_tf.evaluation.froc import LOWEST_CODE
 from calcseg_tf.evaluation.image_score import PROTOCOLS, ImageCase, ImageResult, ImageScore, ScoringConfig, score_image
 from calcseg_tf.evaluation.patient_counts import PatientCounts, PatientSweeps, sums_by_patient
@@ -55,7 +55,7 @@ class Evaluation:
     Args:
         threshold: The operating threshold, at which figures, tables of components and strata are taken.
         connectivity: 8 or 4, for calcifications and for predictions of the paper's protocol.
-        protocols: Of `PROTOCOLS`; each sweeps over every threshold.
+        protocols: Of `image_score.PROTOCOLS`, the paper's among them; each sweeps over every threshold.
         workers: Processes that score, at least 1; with 1 the caller's own.
 
     Raises:
@@ -73,6 +73,10 @@ class Evaluation:
             raise InputError(f"connectivity must be 4 or 8; found {connectivity}")
         if workers < 1:
             raise InputError(f"workers must be 1 or more; found {workers}")
+        if PRIMARY not in protocols or not set(protocols) <= set(PROTOCOLS):
+            raise InputError(
+                f"protocols are of {', '.join(PROTOCOLS)}, {PRIMARY} among them; found {', '.join(protocols) or 'none'}"
+            )
         code = threshold_code(threshold)
         if code < LOWEST_CODE:
             raise InputError(

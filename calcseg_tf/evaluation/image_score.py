@@ -11,12 +11,12 @@ from calcseg_tf.evaluation import pixel_curves
 from calcseg_tf.evaluation.components import annotated_objects, predicted_components
 from calcseg_tf.evaluation.froc import LOWEST_CODE, SweepCounts
 from calcseg_tf.evaluation.objects import Calcifications, Candidates, describe_calcifications, describe_candidates
-from calcseg_tf.evaluation.protocols.zamir import count_zamir
+from calcseg_tf.evaluation.protocols import hdogreg, picai, zamir
 from data_prep.errors import InputError
 
 __all__ = ["PROTOCOLS", "AtCode", "ImageCase", "ImageResult", "ImageScore", "ScoringConfig", "score_image"]
 
-PROTOCOLS = ("zamir",)
+PROTOCOLS = (zamir.NAME, hdogreg.NAME, picai.NAME)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ class ScoringConfig:
         connectivity: 8 or 4, of the protocol `zamir` and of the tables of calcifications and candidates; the other
             protocols have their own.
         code: The operating threshold, LOWEST_CODE to 65535.
-        protocols: Of `protocols.PROTOCOLS`.
+        protocols: Of `PROTOCOLS`; `zamir` among them.
     """
 
     connectivity: int
@@ -166,6 +166,13 @@ def score_image(codes: np.ndarray, mask: np.ndarray, case: ImageCase, config: Sc
 
 def _sweep(codes: np.ndarray, mask: np.ndarray, config: ScoringConfig) -> dict[str, SweepCounts]:
     sweeps = {}
-    if "zamir" in config.protocols:
-        sweeps["zamir"] = count_zamir(codes, mask, config.connectivity)
+    if zamir.NAME in config.protocols:
+        sweeps[zamir.NAME] = zamir.count_zamir(codes, mask, config.connectivity)
+    if hdogreg.NAME in config.protocols:
+        counts = hdogreg.count_hdogreg(codes, mask)
+        sweeps[hdogreg.NAME] = counts.all
+        sweeps[f"{hdogreg.NAME}_regions"] = counts.regions
+        sweeps[f"{hdogreg.NAME}_dots"] = counts.only_dots
+    if picai.NAME in config.protocols:
+        sweeps[picai.NAME] = picai.count_picai(codes, mask)
     return sweeps

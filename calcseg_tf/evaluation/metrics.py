@@ -111,6 +111,7 @@ def _froc(result: EvaluationResult, protocol: str, undefined: dict[str, str]) ->
         undefined[f"{path}.false_positives_per_cm2"] = result.area_reason
     kept = _listed(curve)
     return {
+        **({"connectivity": result.connectivity} if protocol == PRIMARY else {}),
         "objects": int(result.counts.sweeps[protocol].objects.sum()),
         "thresholds": curve.thresholds[kept].tolist(),
         "sensitivity": _list(curve.sensitivity, kept),

@@ -16,6 +16,7 @@ def _image(rng: np.random.Generator, shape=(40, 50), calcifications=3) -> tuple[
     for _ in range(calcifications):
         row, column = rng.integers(0, shape[0] - 2), rng.integers(0, shape[1] - 2)
         mask[row : row + 2, column : column + 2] = 1
+        mask[-1, 3 * row % shape[1]] = 1  # and a dot
     mask[: shape[0] // 4, : shape[1] // 4] = 255
     logit = rng.normal(-4, 2, shape) + 5 * (mask == 1)
     return (1 / (1 + np.exp(-logit))).astype(np.float32), mask
@@ -266,6 +267,9 @@ def test_bad_input_is_refused_and_leaves_no_trace():
     good = np.zeros((2, 2), np.float32), np.zeros((2, 2), np.uint8)
     with pytest.raises(InputError, match="workers must be 1 or more; found 0"):
         Evaluation(workers=0)
+    for protocols in (("zamir", "froc"), ("picai",), ()):
+        with pytest.raises(InputError, match="protocols are of zamir, hdogreg, picai, zamir among them; found"):
+            Evaluation(protocols=protocols)
     with pytest.raises(InputError, match="at least one image"):
         evaluation.result()
     with pytest.raises(InputError, match="x1: a mask is uint8"):

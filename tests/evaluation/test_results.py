@@ -12,7 +12,7 @@ from calcseg_tf.evaluation.definitions import definition_of
 from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
 
-SWEEPS = ("zamir",)
+SWEEPS = ("zamir", "hdogreg", "hdogreg_regions", "hdogreg_dots", "picai")
 
 _FILES = {
     "metrics.json", "roc.csv", "precision_recall.csv", "pixels.csv", "bands.csv", "images.csv", "calcifications.csv",

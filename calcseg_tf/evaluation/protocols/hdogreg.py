@@ -53,6 +53,11 @@ class HdogregCounts:
             self.all.objects - self.dots, self.all.detected - self.detected_dots, self.all.false_positives
         )
 
+    @property
+    def only_dots(self) -> SweepCounts:
+        """Objects of one pixel; the false alarms are those of all."""
+        return SweepCounts(self.dots, self.detected_dots, self.all.false_positives)
+
 
 def count_hdogreg(codes: np.ndarray, mask: np.ndarray) -> HdogregCounts:
     """Counts found objects and false alarms of one image at every code.
