@@ -70,6 +70,7 @@ def main() -> None:
     image = torch.from_numpy(data["image"].transpose(0, 3, 1, 2)).contiguous(memory_format=torch.channels_last)
     image = (image - float(data["mean"])) / float(data["standard_deviation"])
     positive = torch.from_numpy(data["mask"].transpose(0, 3, 1, 2) == 1)
+    before = peak_bytes()
     for _ in sys.stdin:
         start = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
@@ -77,8 +78,13 @@ def main() -> None:
         loss.backward()
         optimizer.step()
         seconds = time.perf_counter() - start
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"seconds": seconds, "loss": float(loss.detach()), "peak_bytes": peak}), flush=True)
+        answer = {"seconds": seconds, "loss": float(loss.detach()), "peak_bytes": peak_bytes(), "before_bytes": before}
+        print(json.dumps(answer), flush=True)
+
+
+def peak_bytes() -> int:
+    """Returns the most memory that this process has had so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":

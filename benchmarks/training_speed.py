@@ -52,7 +52,9 @@ def compare(sides: list[str], options: argparse.Namespace, sizes: tuple[tuple[in
     print(
         f"{cores} cores; load before: {os.getloadavg()[0]:.2f}; medians of {options.turns} turns of {options.steps}\n"
     )
-    print("| batch | side | s/MPix | times ours | peak memory | loss of the first and last step |")
+    print(
+        "| batch | side | s/MPix | times ours | peak memory, before the first step | loss of the first and last step |"
+    )
     print("|---|---|---|---|---|---|", flush=True)
     for count, size in sizes:
         with tempfile.TemporaryDirectory() as folder:
@@ -70,7 +72,7 @@ def compare(sides: list[str], options: argparse.Namespace, sizes: tuple[tuple[in
             print(
                 f"| {count} x {size} x {size} | {side} | {statistics.median(seconds) / megapixels:.2f} | "
                 f"{statistics.median(b / a for a, b in zip(ours, seconds, strict=True)):.2f} | "
-                f"{max(step['peak_bytes'] for step in steps) / 1e9:.2f} GB | "
+                f"{max(step['peak_bytes'] for step in steps) / 1e9:.2f} GB, {steps[0]['before_bytes'] / 1e9:.2f} GB | "
                 f"{steps[0]['loss']:.6f} {steps[-1]['loss']:.6f} |",
                 flush=True,
             )
@@ -126,13 +128,19 @@ def work(side: str, path: str) -> None:
     # As `fit` does. `train_on_batch` makes and deletes an iterator, which waits for up to as long as the step took.
     step = segmenter.make_train_function()
     batches = iter(tf.data.Dataset.from_tensors((data["image"], data["mask"])).repeat())
+    before = peak_bytes()
     for _ in sys.stdin:
         segmenter.reset_metrics()
         start = time.perf_counter()
         loss = step(batches)["loss"].numpy()
         seconds = time.perf_counter() - start
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"seconds": seconds, "loss": float(loss), "peak_bytes": peak}), flush=True)
+        answer = {"seconds": seconds, "loss": float(loss), "peak_bytes": peak_bytes(), "before_bytes": before}
+        print(json.dumps(answer), flush=True)
+
+
+def peak_bytes() -> int:
+    """Returns the most memory that this process has had so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":
