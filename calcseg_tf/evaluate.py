@@ -1,39 +1,60 @@
-"""Scores a model on records: python -m calcseg_tf.evaluate --model_dir=... --records_dir=... --output_dir=..."""
+"""Scores models on records: python -m calcseg_tf.evaluate --model_dir=... --records_dir=... --output_dir=..."""
 
+import os
 import pathlib
 
 from absl import flags
 
 from data_prep.command import DISCLAIMER, run
 
-_MODEL_DIR = flags.DEFINE_string("model_dir", None, "Model directory.", required=True)
+_MODEL_DIR = flags.DEFINE_list("model_dir", [], "Model directories, separated by commas; several are compared.")
+_PROBABILITY_DIR = flags.DEFINE_multi_string(
+    "probability_dir",
+    [],
+    "NAME=FOLDER with another tool's probability maps, <image_id>.png (16 bits, 65535 p) or <image_id>.npy (float); "
+    "may be repeated; needs --threshold.",
+)
 _RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Folder that data_prep.convert wrote.", required=True)
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Receives metrics.json, tables and figures.", required=True)
+_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Receives evaluation.html, metrics.json, tables.", required=True)
 _SPLIT = flags.DEFINE_enum("split", "test", ["train", "test"], "Which records.")
-_THRESHOLD = flags.DEFINE_float("threshold", None, "Overrides the model's operating threshold, in (0, 1).")
+_THRESHOLD = flags.DEFINE_float("threshold", None, "Overrides every operating threshold, in (0, 1).")
+_CONNECTIVITY = flags.DEFINE_enum("connectivity", "8", ["8", "4"], "Which pixels join: by edges and corners, or edges.")
+_WORKERS = flags.DEFINE_integer("workers", None, "Processes that score; by default one a core, at most 4.")
+
+flags.register_multi_flags_validator(
+    ["model_dir", "probability_dir"],
+    lambda values: bool(values["model_dir"] or values["probability_dir"]),
+    "--model_dir or --probability_dir must be given",
+)
 
 
 def main() -> None:
-    """Predicts and scores every mammogram of the split."""
-    from calcseg_tf.evaluation import Evaluation, summary_table, write_results
-    from calcseg_tf.inference.predictor import Predictor
-    from calcseg_tf.scoring import score_split
+    """Predicts and scores every mammogram of the split, and writes the report."""
+    from calcseg_tf.evaluating import EvaluatingConfig, evaluate
+    from data_prep.errors import InputError
     from data_prep.manifest import read_manifest
 
+    map_folders: dict[str, pathlib.Path] = {}
+    for entry in _PROBABILITY_DIR.value:
+        name, equals, folder = entry.partition("=")
+        if not equals or not folder:
+            raise InputError(f"--probability_dir must be NAME=FOLDER; found {entry!r}")
+        if name in map_folders:
+            raise InputError(f"every folder of maps needs a name of its own; found {name} twice")
+        map_folders[name] = pathlib.Path(folder)
+    config = EvaluatingConfig(
+        model_dirs=tuple(map(pathlib.Path, _MODEL_DIR.value)),
+        map_folders=map_folders,
+        split=_SPLIT.value,
+        threshold=_THRESHOLD.value,
+        connectivity=int(_CONNECTIVITY.value),
+        workers=min(4, len(os.sched_getaffinity(0))) if _WORKERS.value is None else _WORKERS.value,
+    )
     manifest = read_manifest(_RECORDS_DIR.value)
-    predictor = Predictor.load(pathlib.Path(_MODEL_DIR.value)).at_threshold(_THRESHOLD.value)
-    info = predictor.info
-    print(f"Scoring {manifest.images[_SPLIT.value]} {_SPLIT.value} mammograms of {manifest.data_set}")
-    result = score_split(predictor, manifest, _SPLIT.value, Evaluation(info.operating_threshold))
-    context = {
-        "split": _SPLIT.value,
-        "data_set": manifest.data_set,
-        "model": str(info.model),
-        "operating_threshold_rule": info.operating_threshold_rule,
-    }
+    count = manifest.images[config.split]
+    print(f"Scoring {count} {config.split} mammograms of {manifest.data_set}", flush=True)
     output_dir = pathlib.Path(_OUTPUT_DIR.value)
-    write_results(result, output_dir, context)
-    print(summary_table(result))
+    print(evaluate(config, manifest, output_dir))
     print(f"Results: {output_dir}\n{DISCLAIMER}")
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import tqdm
@@ -15,10 +15,10 @@ from calcseg_tf.model_directory import ModelInfo, write_info
 from data_prep.breast import breast_mask
 from data_prep.errors import InputError
 from data_prep.manifest import Manifest, read_manifest
-from data_prep.schema import Record, from_example
+from data_prep.schema import Record, from_example, record_facts
 from data_prep.tfrecord import read_tfrecord
 
-__all__ = ["add_record", "choose_operating_threshold", "score_records", "score_split"]
+__all__ = ["add_record", "choose_operating_threshold", "score_records", "score_split", "split_records"]
 
 
 def score_split(
@@ -27,6 +27,8 @@ def score_split(
     split: str,
     evaluation: Evaluation,
     most_images: int | None = None,
+    what: str = "",
+    seen: Callable[[Record, np.ndarray], None] = lambda *_: None,
 ) -> EvaluationResult:
     """Predicts the mammograms of a split at full resolution and scores them, one at a time.
 
@@ -36,6 +38,8 @@ def score_split(
         split: "train" or "test".
         evaluation: Takes them; its workers end with it.
         most_images: Take the first so many, in the order of the shards; None takes all.
+        what: What the progress bar calls it, where not by the split's name.
+        seen: As `score_records` has it.
 
     Raises:
         InputError: The split is empty, or a shard is missing or damaged.
@@ -43,8 +47,25 @@ def score_split(
     count = min(manifest.images[split], most_images or manifest.images[split])
     if count == 0:
         raise InputError(f"the {split} split must hold a mammogram; found none", manifest.directory)
-    records = (from_example(record) for shard in manifest.shards(split) for record in read_tfrecord(shard))
-    return score_records(predictor, itertools.islice(records, count), evaluation, f"Predicting {split}", count)
+    records = itertools.islice(split_records(manifest, split), count)
+    return score_records(predictor, records, evaluation, what or f"Predicting {split}", count, seen)
+
+
+def split_records(manifest: Manifest, split: str, wanted: frozenset[str] | None = None) -> Iterator[Record]:
+    """Yields the records of a split, in the order of the shards.
+
+    Args:
+        manifest: The records.
+        split: "train" or "test".
+        wanted: Ids of those to yield, the others are not decoded; None yields all.
+
+    Raises:
+        InputError: A shard is missing or damaged.
+    """
+    for shard in manifest.shards(split):
+        for serialized in read_tfrecord(shard):
+            if wanted is None or record_facts(serialized).image_id in wanted:
+                yield from_example(serialized)
 
 
 def score_records(

@@ -123,8 +123,7 @@ def print_summary(out: pathlib.Path, stem: str, seconds: dict[str, float], total
     print(f"Goal {GOAL_SENSITIVITY:.0%} at {GOAL_FALSE_ALARMS}: {verdict} ({reached:.1%})")
     print("\n== Look at")
     for path in (
-        out / "evaluation" / "froc.png",
-        out / "evaluation" / "precision_recall.png",
+        out / "evaluation" / "evaluation.html",
         out / "predictions" / stem / "overlay.png",
         out / "served" / "probability.png",
     ):

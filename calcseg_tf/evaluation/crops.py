@@ -1,13 +1,16 @@
 """Small windows of mammograms around single finds: what was missed, and what was found where nothing is."""
 
+import io
+
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
 from calcseg_tf.drawing import Box
 from data_prep.breast import breast_mask
 from data_prep.mask import CALCIFICATION
 
-__all__ = ["ANNOTATION_COLOUR", "CROP_PX", "PREDICTION_COLOUR", "breast_window", "draw_crop", "grey_levels"]
+__all__ = ["ANNOTATION_COLOUR", "CROP_PX", "PREDICTION_COLOUR", "breast_window", "draw_crop", "grey_levels", "png_of"]
 
 CROP_PX = 96
 """Side of a crop in px of the mammogram."""
@@ -69,6 +72,13 @@ def draw_crop(
     picture[found & ~ndimage.binary_erosion(found, _NEIGHBOURS, border_value=1)] = _rgb(PREDICTION_COLOUR)
     picture[ndimage.binary_dilation(truth, _NEIGHBOURS) & ~truth] = _rgb(ANNOTATION_COLOUR)
     return picture
+
+
+def png_of(picture: np.ndarray) -> bytes:
+    """Returns the PNG of RGB, uint8 [height, width, 3]."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def _enlarge(image: np.ndarray) -> np.ndarray:

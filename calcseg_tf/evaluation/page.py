@@ -48,6 +48,11 @@ img { display: block; max-width: 100%; height: auto; background: #ffffff; border
 details { margin: .75rem 0; }
 summary { cursor: pointer; color: var(--accent); }
 pre { background: var(--panel); padding: .6rem; overflow-x: auto; font-size: .85rem; }
+@media (max-width: 40rem) {
+  .number { white-space: normal; }
+  th, td { padding: .3rem .4rem; }
+  tbody th { min-width: 6.5rem; }
+}
 @media print {
   :root { --text: #000000; --muted: #333333; --page: #ffffff; --panel: #ffffff; --line: #999999; --accent: #000000;
     --notice: #ffffff; }

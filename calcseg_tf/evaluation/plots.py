@@ -1,163 +1,236 @@
-"""The paper's Fig. 6 of an evaluation: FROC, ROC and precision-recall, in one style, as PNG and PDF."""
+"""The paper's Fig. 6 a-c of one or several evaluations on common axes, and sensitivities by kinds of calcifications."""
 
 import pathlib
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
+from calcseg_tf.evaluation import strata
+from calcseg_tf.evaluation.bar_plots import Bars, Panel, draw_bars
+from calcseg_tf.evaluation.bootstrap import LEVEL
 from calcseg_tf.evaluation.evaluation_result import PRIMARY, EvaluationResult
-from calcseg_tf.evaluation.pixel_curves import Curve, log_floor, precision_recall_curve, roc_curve, thin
+from calcseg_tf.evaluation.line_plots import Line, Plot, draw_plot, plot_image, save_figure
+from calcseg_tf.evaluation.pixel_curves import log_floor, precision_recall_curve, roc_curve, thin
 from calcseg_tf.evaluation.tables import DRAWN_POINTS
-from data_prep.command import DISCLAIMER
 
-__all__ = ["CURVES", "curve_image", "plot_all"]
+__all__ = ["STRATA_PLOT", "curve_image", "curve_plots", "plot_all", "strata_panels"]
 
-CURVES = ("froc", "roc", "precision_recall")
+STRATA_PLOT = "strata"
+"""Name of the file with the bars, beside those of the curves."""
 
-_STYLE = {
-    "font.size": 10.0,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 11.0,
-    "lines.linewidth": 1.8,
-    "legend.frameon": False,
-    "pdf.fonttype": 42,  # editable text in the figure of a paper
+_LIMIT = 1.0  # false alarms, at which the legend of a FROC curve tells the sensitivity
+_UNDRAWN = ("hdogreg_regions", "hdogreg_dots")  # parts of another protocol, in the tables
+
+_DIMENSIONS = {
+    "area_px": "Area of the calcification, px",
+    "diameter_mm": "Diameter of the calcification, mm",
+    "view": "View of the mammogram",
+    "neighbours": "Calcifications nearby (1 cm)",
 }
-_COLOUR = "#1f5fa8"
 
 
-def plot_all(result: EvaluationResult, output_dir: pathlib.Path) -> list[pathlib.Path]:
-    """Draws the three figures into a folder.
+def plot_all(results: Mapping[str, EvaluationResult], output_dir: pathlib.Path) -> dict[str, bytes]:
+    """Draws every figure into a folder, each as .png and .pdf.
 
     Args:
-        result: What was evaluated; its operating threshold is marked on every curve.
+        results: Of the same images, by name of the model; the name "" is not shown.
         output_dir: Exists.
 
     Returns:
-        The files: froc, roc and precision_recall, each as .png and .pdf.
+        The PNG files by name: `froc_<protocol>`, those `_per_cm2`, `roc`, `precision_recall` and `STRATA_PLOT`.
     """
-    import matplotlib
-
-    paths = []
-    with matplotlib.rc_context(_STYLE):
-        for name in CURVES:
-            figure = _figure(name, result, result.threshold)
-            paths += [output_dir / f"{name}.png", output_dir / f"{name}.pdf"]
-            figure.savefig(paths[-2], dpi=200)
-            # A date in the file would make equal results differ.
-            figure.savefig(paths[-1], metadata={"CreationDate": None})
-    return paths
+    drawn = {}
+    figures = {name: draw_plot(plot) for name, plot in curve_plots(results).items()}
+    figures[STRATA_PLOT] = draw_bars(strata_panels(results), "sensitivity at the operating threshold")
+    for name, figure in figures.items():
+        drawn[name], pdf = save_figure(figure)
+        (output_dir / f"{name}.png").write_bytes(drawn[name])
+        (output_dir / f"{name}.pdf").write_bytes(pdf)
+    return drawn
 
 
 def curve_image(name: str, result: EvaluationResult) -> np.ndarray:
-    """Draws one figure for a screen, without an operating threshold.
+    """Draws one curve for a screen, without operating threshold and without a bootstrap.
 
     Args:
-        name: One of CURVES.
+        name: "froc", of the paper's protocol, "roc" or "precision_recall".
         result: What was evaluated.
 
     Returns:
         RGB, uint8 [height, width, 3].
     """
-    import matplotlib
-
-    with matplotlib.rc_context(_STYLE):
-        figure = _figure(name, result, None)
-        figure.canvas.draw()
-        return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+    draw = {"froc": lambda results: _froc(results, PRIMARY, False, plain=True), "roc": _plain_roc,
+            "precision_recall": _plain_precision_recall}[name]  # fmt: skip
+    return plot_image(draw({"": result}))
 
 
-def _figure(name: str, result: EvaluationResult, threshold: float | None) -> Any:
-    """Returns one figure, drawn without a display and without matplotlib's global state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.6, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    draw = {"froc": _froc, "roc": _roc, "precision_recall": _precision_recall}[name]
-    draw(axes, result, threshold)
-    axes.set_title(f"{axes.get_title()}\n{_count(result)}")
-    figure.supxlabel(DISCLAIMER, fontsize=7, color="0.4")
-    return figure
+def curve_plots(results: Mapping[str, EvaluationResult]) -> dict[str, Plot]:
+    """Returns every curve by the name of its file, with bands and operating thresholds."""
+    plots = {}
+    first = next(iter(results.values()))
+    for protocol in first.protocols:
+        if protocol not in _UNDRAWN:
+            plots[f"froc_{protocol}"] = _froc(results, protocol, per_cm2=False)
+            if not any(result.area_reason for result in results.values()):
+                plots[f"froc_{protocol}_per_cm2"] = _froc(results, protocol, per_cm2=True)
+    return {**plots, "roc": _roc(results), "precision_recall": _precision_recall(results)}
 
 
-def _count(result: EvaluationResult) -> str:
-    return f"{_plural(len(result.images), 'image')}, {_plural(result.calcifications, 'calcification')}"
+def strata_panels(results: Mapping[str, EvaluationResult]) -> list[Panel]:
+    """Returns the sensitivity by each dimension of `strata.DIMENSIONS`."""
+    panels = []
+    for dimension in strata.DIMENSIONS:
+        classes = {
+            name: [each for each in result.strata if each.dimension == dimension.name]
+            for name, result in results.items()
+        }
+        bars = []
+        for name, found in classes.items():
+            result = results[name]
+            ends = [result.intervals[each.path] for each in found]
+            bars.append(
+                Bars(
+                    name=name,
+                    values=tuple(result.figures[each.path].value for each in found),
+                    low=tuple(end.low for end in ends),
+                    high=tuple(end.high for end in ends),
+                )
+            )
+        same = next(iter(classes.values()))
+        panels.append(
+            Panel(
+                title=_DIMENSIONS[dimension.name],
+                classes=tuple(each.name for each in same),
+                counts=tuple(each.objects for each in same),
+                bars=tuple(bars),
+            )
+        )
+    return panels
+
+
+def _froc(results: Mapping[str, EvaluationResult], protocol: str, per_cm2: bool, plain: bool = False) -> Plot:
+    unit = "cm² of breast" if per_cm2 else "mammogram"
+    return Plot(
+        title=f"FROC, protocol {protocol}\n{_counted(results)}",
+        x_label=f"false alarms per {unit}",
+        y_label="sensitivity (calcifications found)",
+        lines=[_froc_line(name, result, protocol, per_cm2, plain) for name, result in results.items()],
+        logarithmic=True,
+    )
+
+
+def _froc_line(name: str, result: EvaluationResult, protocol: str, per_cm2: bool, plain: bool) -> Line:
+    curve, path = result.froc[protocol], f"froc.{protocol}"
+    alarms = curve.false_positives_per_cm2 if per_cm2 else curve.false_positives_per_image
+    if curve.sensitivity is None or alarms is None:
+        return _undefined(name, result.sensitivity_at(_LIMIT, protocol, per_cm2).reason or "no annotated object")
+    # Below the threshold with the most false alarms they merge, and the curve runs back: not a way to operate.
+    peak = len(alarms) - 1 - int(alarms[::-1].argmax())
+    kept = _thinned(alarms[peak:], curve.sensitivity[peak:])[::-1] + peak
+    merging = _thinned(alarms[: peak + 1], curve.sensitivity[: peak + 1])
+    line = Line(
+        name,
+        alarms[kept],
+        curve.sensitivity[kept],
+        merging=(alarms[merging], curve.sensitivity[merging]) if peak else None,
+    )
+    if plain:
+        return line
+    point_path, unit = ("operating_points_per_cm2", "cm²") if per_cm2 else ("operating_points", "mammogram")
+    at = result.figures[f"{path}.at_threshold.false_positives_per_{'cm2' if per_cm2 else 'image'}"].value
+    sensitivity = result.figures[f"{path}.at_threshold.sensitivity"].value
+    return Line(
+        name, line.x, line.y, merging=line.merging,
+        figure=_figure(result, f"{path}.{point_path}.{_LIMIT:g}.sensitivity", "", f" at {_LIMIT:g} per {unit}"),
+        band=result.bands[f"{path}.per_cm2" if per_cm2 else path],
+        point=None if at is None or sensitivity is None else (at, sensitivity),
+    )  # fmt: skip
+
+
+def _roc(results: Mapping[str, EvaluationResult], plain: bool = False) -> Plot:
+    return Plot(
+        title=f"Per-pixel ROC\n{_counted(results)}",
+        x_label="false-positive rate",
+        y_label="true-positive rate",
+        lines=[_roc_line(name, result, plain) for name, result in results.items()],
+        logarithmic=True,
+    )
+
+
+def _roc_line(name: str, result: EvaluationResult, plain: bool) -> Line:
+    curve = roc_curve(*result.pixels)
+    if curve is None:
+        return _undefined(name, result.roc_auc.reason)
+    kept = _thinned(curve.x, curve.y)
+    if plain:
+        return Line(name, curve.x[kept], curve.y[kept], f"AUC {result.roc_auc.value:.4f}")
+    hit, missed, false, rest = _confusion(result)
+    return Line(
+        name, curve.x[kept], curve.y[kept], _figure(result, "pixel.roc_auc", "AUC "), result.bands["roc"],
+        point=(false / (false + rest), hit / (hit + missed)),
+    )  # fmt: skip
+
+
+def _precision_recall(results: Mapping[str, EvaluationResult], plain: bool = False) -> Plot:
+    return Plot(
+        title=f"Per-pixel precision-recall\n{_counted(results)}",
+        x_label="recall",
+        y_label="precision",
+        lines=[_precision_recall_line(name, result, plain) for name, result in results.items()],
+        logarithmic=False,
+        steps=True,  # average precision is the area under them
+    )
+
+
+def _precision_recall_line(name: str, result: EvaluationResult, plain: bool) -> Line:
+    curve = precision_recall_curve(*result.pixels)
+    if curve is None:
+        return _undefined(name, result.average_precision.reason)
+    kept = thin(curve.x, curve.y, DRAWN_POINTS)
+    if plain:
+        return Line(name, curve.x[kept], curve.y[kept], f"AP {result.average_precision.value:.4f}")
+    hit, missed, false, _ = _confusion(result)
+    return Line(
+        name, curve.x[kept], curve.y[kept], _figure(result, "pixel.average_precision", "AP "),
+        result.bands["precision_recall"], point=(hit / (hit + missed), hit / (hit + false)) if hit + false else None,
+    )  # fmt: skip
+
+
+def _plain_roc(results: Mapping[str, EvaluationResult]) -> Plot:
+    return _roc(results, plain=True)
+
+
+def _plain_precision_recall(results: Mapping[str, EvaluationResult]) -> Plot:
+    return _precision_recall(results, plain=True)
+
+
+def _thinned(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return thin(np.log10(np.maximum(x, log_floor(x))), y, DRAWN_POINTS)
+
+
+def _undefined(name: str, reason: str) -> Line:
+    return Line(name, np.zeros(0), np.zeros(0), reason=reason)
+
+
+def _confusion(result: EvaluationResult) -> tuple[float, float, float, float]:
+    """Returns true positives, false negatives, false positives and true negatives at the threshold, in pixels."""
+    hit, missed, false, rest = (float(result.counts.sums[name].sum()) for name in ("tp", "fn", "fp", "tn"))
+    return hit, missed, false, rest
+
+
+def _figure(result: EvaluationResult, path: str, before: str, after: str = "") -> str:
+    figure, interval = result.figures[path], result.intervals[path]
+    if figure.value is None:
+        return f"{before}n/a{after}"
+    between = "" if interval.low is None else f" [{interval.low:.3f}, {interval.high:.3f}]"
+    return f"{before}{figure.value:.3f}{after}{between}"
+
+
+def _counted(results: Mapping[str, EvaluationResult]) -> str:
+    result = next(iter(results.values()))
+    counts = f"{_plural(len(result.images), 'image')}, {_plural(result.calcifications, 'calcification')}"
+    return f"{counts}; {LEVEL:.0%} over {_plural(len(result.patients), 'patient')}"
 
 
 def _plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def _froc(axes: Any, result: EvaluationResult, threshold: float | None) -> None:
-    axes.set(title="FROC", xlabel="false alarms per mammogram", ylabel="sensitivity (calcifications found)")
-    curve = result.froc[PRIMARY]
-    if curve.sensitivity is None:
-        _say(axes, "no calcification in the images")
-        return
-    floor = log_floor(curve.false_positives_per_image)
-    x = np.maximum(curve.false_positives_per_image, floor)
-    # Below the threshold with the most false alarms they merge, and the curve runs back: not a way to operate.
-    peak = len(x) - 1 - int(x[::-1].argmax())
-    axes.semilogx(x[peak:], curve.sensitivity[peak:], color=_COLOUR)
-    if peak > 0:
-        axes.semilogx(x[: peak + 1], curve.sensitivity[: peak + 1], color="0.6", linestyle=":", label="merging")
-    if threshold is not None:
-        alarms = result.figures["at_threshold.false_positives_per_image"].value or 0.0
-        _mark(axes, max(alarms, floor), result.figures["at_threshold.sensitivity"].value, threshold)
-    if (curve.false_positives_per_image == 0).any():
-        axes.set_xlabel("false alarms per mammogram (0 drawn at the left end)")
-    axes.set_ylim(-0.02, 1.02)
-
-
-def _roc(axes: Any, result: EvaluationResult, threshold: float | None) -> None:
-    axes.set(title="Per-pixel ROC", xlabel="false-positive rate", ylabel="true-positive rate")
-    curve = roc_curve(*result.pixels)
-    if curve is None or result.roc_auc.value is None:
-        _say(axes, result.roc_auc.reason)
-        return
-    axes.set_title(f"Per-pixel ROC, AUC {result.roc_auc.value:.4f}")
-    floor = log_floor(curve.x)
-    x = np.maximum(curve.x, floor)
-    kept = thin(np.log10(x), curve.y, DRAWN_POINTS)
-    axes.semilogx(x[kept], curve.y[kept], color=_COLOUR)
-    _mark_curve(axes, Curve(x, curve.y, curve.thresholds), threshold)
-    axes.set_ylim(-0.02, 1.02)
-
-
-def _precision_recall(axes: Any, result: EvaluationResult, threshold: float | None) -> None:
-    axes.set(title="Per-pixel precision-recall", xlabel="recall", ylabel="precision")
-    curve = precision_recall_curve(*result.pixels)
-    if curve is None or result.average_precision.value is None:
-        _say(axes, result.average_precision.reason)
-        return
-    axes.set_title(f"Per-pixel precision-recall, AP {result.average_precision.value:.4f}")
-    kept = thin(curve.x, curve.y, DRAWN_POINTS)
-    # Average precision is the area under these steps.
-    axes.step(curve.x[kept], curve.y[kept], where="post", color=_COLOUR)
-    _mark_curve(axes, curve, threshold)
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-
-
-def _mark_curve(axes: Any, curve: Curve, threshold: float | None) -> None:
-    """Marks the point of a curve whose threshold is the lowest at or above the operating one, if there is one."""
-    if threshold is None:
-        return
-    above = np.flatnonzero(curve.thresholds >= threshold - 1e-9)
-    index = above[np.argmin(curve.thresholds[above])]
-    _mark(axes, float(curve.x[index]), float(curve.y[index]), threshold)
-
-
-def _mark(axes: Any, x: float, y: float | None, threshold: float) -> None:
-    if y is None:
-        return
-    label = f"threshold {threshold:.3f}"
-    axes.plot([x], [y], "o", color="#c8452c", markersize=6, label=label, clip_on=False, zorder=5)
-    axes.legend(loc="best")
-
-
-def _say(axes: Any, reason: str) -> None:
-    axes.text(0.5, 0.5, f"undefined: {reason}", transform=axes.transAxes, ha="center", color="0.3")

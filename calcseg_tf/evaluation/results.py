@@ -49,7 +49,7 @@ def write_results(
         partial = pathlib.Path(folder)
         write_tables(result, partial)
         if plots:
-            plot_all(result, partial)
+            plot_all({"": result}, partial)
         files = sorted(partial.iterdir())
         (partial / METRICS_FILE).write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
         (output_dir / METRICS_FILE).unlink(missing_ok=True)

@@ -1,0 +1,245 @@
+"""Several models on the same mammograms: the paper's Fig. 6d, sensitivities, and what differs by more than chance."""
+
+import csv
+import dataclasses
+import io
+import itertools
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+
+from calcseg_tf.evaluation.bootstrap import LEVEL
+from calcseg_tf.evaluation.definitions import definition_of, definitions
+from calcseg_tf.evaluation.evaluation_result import PRIMARY, EvaluationResult
+from calcseg_tf.evaluation.froc import FALSE_ALARM_LIMITS
+from calcseg_tf.evaluation.maps import Maps
+from calcseg_tf.evaluation.paired import PairedDifference, paired_differences
+from calcseg_tf.evaluation.uncertainty import LIMITS_PER_CM2
+from data_prep.command import DISCLAIMER
+from data_prep.errors import InputError
+
+__all__ = [
+    "Difference",
+    "Scored",
+    "build_comparison",
+    "compare",
+    "comparison_csv",
+    "comparison_tables",
+    "difference_text",
+    "errors_by_image",
+    "p_text",
+    "protocol_paths",
+    "unique_names",
+    "with_interval",
+]
+
+AUC, AVERAGE_PRECISION = "pixel.roc_auc", "pixel.average_precision"
+
+_DIFFERENCE = (
+    "The first model's figure less the second's, each at its own operating threshold; interval and p over resamples of "
+    "the patients, the same for both. p is two-sided and of each figure alone: of twenty that do not differ, one falls "
+    "below 0.05."
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scored:
+    """One model on the mammograms.
+
+    Attributes:
+        name: Unique, and the name of its folder.
+        result: What it scores.
+        threshold_rule: How its operating threshold was chosen, one sentence.
+        maps: Its probability maps, for pictures.
+        provenance: What it is and where it comes from, ready for JSON.
+    """
+
+    name: str
+    result: EvaluationResult
+    threshold_rule: str
+    maps: Maps
+    provenance: Mapping[str, object]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Difference:
+    """Two models compared.
+
+    Attributes:
+        first: Name of the one whose figures stand first.
+        second: Name of the one whose figures are taken off.
+        figures: By path in metrics.json.
+    """
+
+    first: str
+    second: str
+    figures: Mapping[str, PairedDifference]
+
+
+def unique_names(paths: Sequence[pathlib.Path]) -> list[str]:
+    """Names folders by the end of their paths, as much of it as tells them apart: "ours" or "ours-model".
+
+    Raises:
+        InputError: A folder is given twice.
+    """
+    resolved = [path.resolve() for path in paths]
+    if twice := sorted({str(path) for path in resolved if resolved.count(path) > 1}):
+        raise InputError("a model is compared with others, not with itself; found it twice", twice[0])
+    names: list[str] = []
+    for depth in range(1, max((len(path.parts) for path in resolved), default=0) + 1):
+        names = ["-".join(path.parts[1:][-depth:]) for path in resolved]
+        if len(set(names)) == len(names):
+            break
+    return names
+
+
+def compare(scored: Sequence[Scored]) -> list[Difference]:
+    """Compares every two models, in the order in which they are given."""
+    return [
+        Difference(one.name, two.name, paired_differences(one.result, two.result))
+        for one, two in itertools.combinations(scored, 2)
+    ]
+
+
+def build_comparison(
+    scored: Sequence[Scored], differences: Sequence[Difference], context: Mapping[str, object]
+) -> dict[str, object]:
+    """Builds the contents of comparison.json; arguments as `compare` gave and took them, and what was evaluated."""
+    result = scored[0].result
+    sentences = definitions(result.threshold_figures, result.protocols, result.connectivity)
+    paths = [path for path in result.figures if all(path in each.result.figures for each in scored)]
+    return {
+        "images": len(result.images),
+        "patients": len(result.patients),
+        "calcifications": result.calcifications,
+        "models": {
+            each.name: {
+                "operating_threshold": each.result.threshold,
+                "operating_threshold_rule": each.threshold_rule,
+                "figures": {path: _figure(each.result, path) for path in paths},
+            }
+            for each in scored
+        },
+        "differences": [
+            {
+                "first": each.first,
+                "second": each.second,
+                "figures": {path: dataclasses.asdict(each.figures[path]) for path in paths if path in each.figures},
+            }
+            for each in differences
+        ],
+        "definitions": {"difference": _DIFFERENCE, **{path: definition_of(path, sentences) or "" for path in paths}},
+        "bootstrap": {
+            "unit": "patient", "samples": result.bootstrap_samples, "seed": result.seed, "level": LEVEL,
+        },
+        "context": dict(context),
+        "disclaimer": DISCLAIMER,
+    }  # fmt: skip
+
+
+def comparison_csv(scored: Sequence[Scored], differences: Sequence[Difference]) -> str:
+    """Returns comparison.csv: one row a model and figure, then one a pair and figure (`compared_with` the second)."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("figure", "model", "compared_with", "value", "low", "high", "p", "samples", "reason"))
+    rows: list[tuple[object, ...]] = []
+    for each in scored:
+        for path, figure in each.result.figures.items():
+            interval = each.result.intervals[path]
+            rows.append((path, each.name, None, figure.value, interval.low, interval.high, None, interval.samples,
+                         figure.reason or interval.reason))  # fmt: skip
+    for pair in differences:
+        for path, each_difference in pair.figures.items():
+            found = each_difference
+            rows.append((path, pair.first, pair.second, found.difference, found.low, found.high, found.p,
+                         found.samples, found.reason))  # fmt: skip
+    writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
+    return text.getvalue()
+
+
+def comparison_tables(data_set: str, scored: Sequence[Scored], differences: Sequence[Difference]) -> str:
+    """Returns what is printed: Fig. 6d, the sensitivities under every protocol, and the differences."""
+    names = [each.name for each in scored]
+    blocks = [
+        _aligned([
+            ("data set", "model", f"pixel ROC AUC [{LEVEL:.0%}]", "pixel average precision", "operating threshold"),
+            *((data_set, each.name, with_interval(each.result, AUC), with_interval(each.result, AVERAGE_PRECISION),
+               f"{each.result.threshold:.4f}") for each in scored),
+        ]),
+        _aligned([
+            ("sensitivity at false alarms, by protocol", *names),
+            *((label, *(with_interval(each.result, path) for each in scored))
+              for label, path in protocol_paths(scored[0].result)),
+        ]),
+    ]  # fmt: skip
+    for pair in differences:
+        labelled = [("pixel ROC AUC", AUC), ("pixel average precision", AVERAGE_PRECISION)]
+        labelled += protocol_paths(scored[0].result)
+        rows = [(label, difference_text(pair.figures[path]), p_text(pair.figures[path])) for label, path in labelled]
+        blocks.append(_aligned([(f"{pair.first} less {pair.second}", f"[{LEVEL:.0%}]", "p"), *rows]))
+    blocks += [f"{each.name}: threshold {each.result.threshold:.4f}, {each.threshold_rule}" for each in scored]
+    return "\n\n".join(blocks)
+
+
+def errors_by_image(result: EvaluationResult) -> dict[str, int]:
+    """Returns missed calcifications and false alarms at the operating threshold (paper's protocol), by image id."""
+    return {
+        image.case.image_id: at.objects - at.detected + at.false_positives
+        for image in result.images
+        for at in [image.protocols[PRIMARY]]
+    }
+
+
+def protocol_paths(result: EvaluationResult) -> list[tuple[str, str]]:
+    """Returns label and path of every sensitivity at a limit on false alarms, the paper's protocol first."""
+    ordered = sorted(result.protocols, key=lambda name: name != PRIMARY)
+    return [pair for name in ordered for pair in _points(result, name)]
+
+
+def with_interval(result: EvaluationResult, path: str) -> str:
+    """Returns a figure and its interval as text: "0.9124 [0.8803, 0.9412]", or "n/a"."""
+    figure, interval = result.figures[path], result.intervals[path]
+    return _told(figure.value, interval.low, interval.high, "")
+
+
+def difference_text(difference: PairedDifference) -> str:
+    """Returns a difference and its interval as text, with signs."""
+    return _told(difference.difference, difference.low, difference.high, "+")
+
+
+def p_text(difference: PairedDifference) -> str:
+    """Returns p as text."""
+    return "n/a" if difference.p is None else f"{difference.p:.3f}"
+
+
+def _points(result: EvaluationResult, protocol: str) -> Iterator[tuple[str, str]]:
+    for limit in FALSE_ALARM_LIMITS:
+        yield f"{protocol}: {limit:g} / mammogram", f"froc.{protocol}.operating_points.{limit:g}.sensitivity"
+    if not result.area_reason:
+        for limit in LIMITS_PER_CM2:
+            yield f"{protocol}: {limit:g} / cm²", f"froc.{protocol}.operating_points_per_cm2.{limit:g}.sensitivity"
+
+
+def _figure(result: EvaluationResult, path: str) -> dict[str, object]:
+    figure, interval = result.figures[path], result.intervals[path]
+    return {
+        "value": figure.value,
+        "low": interval.low,
+        "high": interval.high,
+        "samples": interval.samples,
+        "reason": figure.reason or interval.reason,
+    }
+
+
+def _told(value: float | None, low: float | None, high: float | None, sign: str) -> str:
+    def number(it: float) -> str:
+        return f"{it:{sign}.4f}" if abs(it) < 10 else f"{it:{sign},.1f}"
+
+    if value is None:
+        return "n/a"
+    return number(value) + ("" if low is None or high is None else f" [{number(low)}, {number(high)}]")
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
