@@ -150,6 +150,7 @@ def test_evaluate_writes_its_figures_and_refuses_in_one_line(model_dir, records_
     without_weights = tmp_path / "without"
     shutil.copytree(model_dir, without_weights)
     (without_weights / "model.weights.h5").unlink()
+    before = {path: path.read_bytes() for path in model_dir.rglob("*") if path.is_file()}
     ended, no_weights, no_records, bad_split = run_modules("calcseg_tf.evaluate", [
         [f"--model_dir={model_dir}", f"--records_dir={records_dir}", f"--output_dir={tmp_path / 'out'}"],
         [f"--model_dir={without_weights}", f"--records_dir={records_dir}", f"--output_dir={tmp_path / 'x'}"],
@@ -164,6 +165,10 @@ def test_evaluate_writes_its_figures_and_refuses_in_one_line(model_dir, records_
         "images", "calcifications", "pixel", "froc", "operating_points", "confidence_intervals", "definitions",
     } <= set(metrics)  # fmt: skip
     assert (metrics["images"], metrics["calcifications"]) == (3, 12)
+    # The test split chooses nothing: threshold and rule are the model's, which is left as it was.
+    assert metrics["at_threshold"]["threshold"] == pytest.approx(0.5, abs=1 / 65535)
+    assert metrics["context"]["operating_threshold_rule"] == "default, not chosen on data"
+    assert {path: path.read_bytes() for path in model_dir.rglob("*") if path.is_file()} == before
     assert metrics["pixel"]["roc_auc"] == metrics["pixel"]["average_precision"] == 1.0
     for curve in metrics["froc"].values():
         assert {"thresholds", "sensitivity", "false_positives_per_image", "false_positives_per_cm2"} <= set(curve)

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from calcseg_tf.evaluation import Evaluation
+from calcseg_tf.evaluation import Evaluation, build_metrics
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.model_directory import read_info
+from calcseg_tf.probability_map import threshold_code
 from calcseg_tf.scoring import choose_operating_threshold, score_split
 from data_prep.errors import InputError
 from data_prep.manifest import read_manifest
@@ -46,6 +47,30 @@ def test_the_threshold_is_the_lowest_that_keeps_the_false_alarms(model_dir, reco
     # One false alarm in three mammograms: the brighter of the two may stay.
     one = choose_operating_threshold(model_dir, records_dir, 0.34, most_images=8)
     assert probability_of(2500) < one.operating_threshold <= probability_of(3000) + 1e-4
+
+
+def test_the_threshold_is_chosen_on_every_probability_and_at_the_edge_of_one(model_dir, records_dir):
+    # Below it stands the false alarm of 3000 itself: one code lower it would count.
+    info = choose_operating_threshold(model_dir, records_dir, 0.0, most_images=8)
+    assert threshold_code(info.operating_threshold) == round(probability_of(3000) * 65535) + 1
+
+
+def test_scoring_the_test_split_changes_nothing_in_the_model(model_dir, records_dir):
+    chosen = choose_operating_threshold(model_dir, records_dir, 0.0, most_images=8)
+    config = (model_dir / "config.json").read_bytes()
+    predictor = Predictor.load(model_dir)
+    result = score_split(predictor, read_manifest(records_dir), "test", Evaluation(chosen.operating_threshold))
+    assert result.threshold == chosen.operating_threshold
+    assert (model_dir / "config.json").read_bytes() == config
+    assert "training mammograms" in read_info(model_dir).operating_threshold_rule
+
+
+def test_workers_give_what_the_process_itself_gives(model_dir, records_dir):
+    predictor, manifest = Predictor.load(model_dir), read_manifest(records_dir)
+    one, two = (score_split(predictor, manifest, "train", Evaluation(workers=workers)) for workers in (1, 2))
+    assert build_metrics(one) == build_metrics(two)
+    assert {image.case.view for image in one.images} == {"CC"}
+    assert {image.case.pixel_spacing_mm for image in one.images} == {tuple(np.float32([0.07, 0.07]).tolist())}
 
 
 def test_a_limit_that_no_threshold_keeps_leaves_the_threshold(model_dir, records_dir):
