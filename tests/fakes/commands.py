@@ -67,7 +67,7 @@ def run_modules(module: str, calls: Sequence[Sequence[str]]) -> list[subprocess.
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=580,
         check=True,
     )
     results = json.loads(ended.stdout.splitlines()[-1])
