@@ -269,37 +269,53 @@ def trace_nodes(basins: Basins, forest: Forest, lowest: int) -> Nodes:
     """
     count = len(forest.parent)
     name = forest.find(basins.basin, basins.values)
-    rows, columns = np.divmod(basins.pixels, basins.shape[1])
-    own = np.stack([np.ones_like(rows), rows, columns], axis=1)
-    totals = np.stack([np.bincount(name, weights, count) for weights in own.T], axis=1).astype(np.int64)
-    top = np.full(count, basins.shape[0] * basins.shape[1])
-    np.minimum.at(top, name, basins.pixels)
-    for level in _deepest_first(forest):
-        np.add.at(totals, forest.parent[level], totals[level])
-        np.minimum.at(top, forest.parent[level], top[level])
-    joining = np.flatnonzero((forest.joined >= 0) & (totals[:, 0] > 0))
+    levels = _deepest_first(forest)
     # What each name gains, and at which code: its own pixels, and others that join it with all that they have.
+    present = _totals(np.ones_like(name), name, forest, levels)
+    joining = np.flatnonzero((forest.joined >= 0) & (present > 0))
     gaining = np.concatenate([name, forest.parent[joining]])
     code = np.concatenate([basins.values.astype(np.int64), forest.joined[joining]])
-    gained = np.concatenate([own, totals[joining]])
-    gained_top = np.concatenate([basins.pixels, top[joining]])
     order = np.argsort((gaining << 16) | (_HIGHEST - code), kind="stable")
-    gaining, code, gained, gained_top = gaining[order], code[order], gained[order], gained_top[order]
-    running = gained.cumsum(axis=0)
+    gaining, code = gaining[order], code[order]
+    ends = np.append((gaining[1:] != gaining[:-1]) | (code[1:] != code[:-1]), True)[: len(gaining)]
+    of, high = gaining[ends], code[ends]
+    low = np.append(high[1:], 0) + 1
+    final = np.append(of[1:] != of[:-1], True)[: len(of)]
+    low[final] = np.maximum(forest.joined[of[final]] + 1, lowest)
+    alive = low <= high
     begins = np.flatnonzero(np.append(True, gaining[1:] != gaining[:-1])[: len(gaining)])
     lengths = np.diff(np.append(begins, len(gaining)))
-    running -= np.repeat(running[begins] - gained[begins], lengths, axis=0)
-    # One running minimum for all names: those of a later name lie below those of every earlier one.
-    shift = (count - gaining) * np.int64(basins.shape[0] * basins.shape[1] + 1)
-    running_top = np.minimum.accumulate(gained_top + shift) - shift
-    ends = np.append((gaining[1:] != gaining[:-1]) | (code[1:] != code[:-1]), True)[: len(gaining)]
-    name, high = gaining[ends], code[ends]
-    low = np.append(high[1:], 0) + 1
-    final = np.append(name[1:] != name[:-1], True)[: len(name)]
-    low[final] = np.maximum(forest.joined[name[final]] + 1, lowest)
-    alive = low <= high
-    area, row_sum, column_sum = running[ends][alive].T
-    return Nodes(name[alive], high[alive], low[alive], area, row_sum, column_sum, running_top[ends][alive])
+
+    def summed(own: np.ndarray) -> np.ndarray:
+        gained = np.concatenate([own, _totals(own, name, forest, levels)[joining]])[order]
+        running = gained.cumsum()
+        running -= np.repeat(running[begins] - gained[begins], lengths)
+        return np.asarray(running[ends][alive])
+
+    first = np.full(count, np.iinfo(np.int32).max)
+    np.minimum.at(first, name, basins.pixels)
+    for level in levels:
+        np.minimum.at(first, forest.parent[level], first[level])
+    # One running minimum for all names: what a later name gains lies below what every earlier one does.
+    top = np.concatenate([basins.pixels, first[joining]])[order] - (gaining << 32)
+    top = np.minimum.accumulate(top) + (gaining << 32)
+    return Nodes(
+        name=of[alive],
+        high=high[alive],
+        low=low[alive],
+        area=summed(np.ones_like(name)),
+        rows=summed(basins.pixels // basins.shape[1]),
+        columns=summed(basins.pixels % basins.shape[1]),
+        top=top[ends][alive],
+    )
+
+
+def _totals(own: np.ndarray, name: np.ndarray, forest: Forest, levels: list[np.ndarray]) -> np.ndarray:
+    """Sums the pixels' own values over all that ever is part of each name; int64 [basins]."""
+    totals = np.bincount(name, own, len(forest.parent)).astype(np.int64)
+    for level in levels:
+        np.add.at(totals, forest.parent[level], totals[level])
+    return totals
 
 
 def _deepest_first(forest: Forest) -> list[np.ndarray]:

@@ -16,20 +16,20 @@ def neighbours(pixels: np.ndarray, width: int, connectivity: int) -> list[tuple[
         connectivity: 8 or 4.
 
     Returns:
-        The pairs of each direction: int64 [pairs], numbers in the list, of the earlier pixels and of the later ones.
+        The pairs of each direction: int32 [pairs], numbers in the list, of the earlier pixels and of the later ones.
         No number stands twice in either.
     """
     pitch = width + 1  # a gap at the end of each row: its last pixel is no neighbour of the next row's first
     position = np.append(pixels + pixels // width, np.iinfo(np.int64).max)
     own = position[:-1]
-    beside = np.flatnonzero(position[1:] == own + 1)
+    beside = np.flatnonzero(position[1:] == own + 1).astype(np.int32)
     pairs = [(beside, beside + 1)]
     # Of the pixels below those that are there stand one behind the other in the list.
     steps = [0] if connectivity == 4 else [-1, 0, 1]
-    below = np.searchsorted(position, own + (pitch + steps[0]))
+    below = np.searchsorted(position, own + (pitch + steps[0])).astype(np.int32)
     for step in steps:
         is_there = position[below] == own + (pitch + step)
-        upper = np.flatnonzero(is_there)
+        upper = np.flatnonzero(is_there).astype(np.int32)
         pairs.append((upper, below[upper]))
         below += is_there
     return pairs

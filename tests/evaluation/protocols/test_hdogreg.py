@@ -57,6 +57,27 @@ def test_the_nearest_is_taken_which_may_cost_the_next_object_its_own():
     assert at(counts.all.false_positives) == [1] * 4
 
 
+def test_a_near_centroid_comes_before_a_great_overlap():
+    # The row of 20 px overlaps the left prediction by 0.3 and is near the right one; so is the dot below, left without.
+    mask = mask_of("x" * 20, "." * 20, "." * 20, "." * 20, "..........x.........")
+    codes = codes_of("444444..............", "." * 20, "..........4.........", "." * 20, "." * 20)
+    counts = _count(codes, mask)
+    assert at(counts.all.detected) == [1] * 4
+    assert at(counts.all.false_positives) == [1] * 4
+
+
+def test_of_equal_overlaps_the_first_prediction_is_taken_and_of_equal_distances_the_last():
+    row, blank = "444444........444444", "." * 20
+    left, right = "..x.................", ".................x.."
+    for dots, found in ((left, 1), (right, 2)):
+        counts = _count(codes_of(row, blank, blank), mask_of("x" * 20, blank, dots))
+        assert at(counts.all.detected) == [found] * 4
+    # The upper dot has one prediction on each side, 3 px away; only one of them is near the lower dot.
+    for dots, found in (("x......", 2), ("......x", 1)):
+        counts = _count(codes_of("4.....4", ".......", "......."), mask_of("...x...", ".......", dots))
+        assert at(counts.all.detected) == [found] * 4
+
+
 def test_predictions_join_across_edges_and_not_across_corners():
     counts = _count(codes_of("4.", ".4"), mask_of("..", ".."))
     assert at(counts.all.false_positives) == [2] * 4
@@ -88,6 +109,9 @@ def test_only_predictions_with_a_pixel_in_the_square_are_asked():
     mask[12, 12] = 1
     assert at(_count(ring, mask).all.detected) == [0] * 4
     # At 7 px it has: the square goes 7 px back, and 6 on.
+    # With a spoke from 3000 down, one of its pixels is.
+    ring[5, 12] = 3000
+    assert at(_count(ring, mask).all.detected) == [1, 1, 1, 0]
     ring = np.where(np.maximum(abs(rows), abs(columns)) == 7, 4000, 0).astype(np.uint16)
     assert at(_count(ring, mask).all.detected) == [1] * 4
 
