@@ -8,12 +8,13 @@ saddles between neighbours. It is NumPy over the pixels at or above a floor, and
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
-from calcseg_tf.evaluation.pixel_graph import neighbours, touching_others
+from calcseg_tf.evaluation.pixel_graph import look_around
 
 __all__ = ["Basins", "Forest", "Nodes", "at_or_above", "find_basins", "merge", "spanning_forest", "trace_nodes"]
 
@@ -104,15 +105,17 @@ def find_basins(
             connected within itself and nowhere lower than a neighbour.
     """
     count = len(pixels)
-    pairs = neighbours(pixels, shape[1], connectivity)
-    rank = (values.astype(np.int64) << 32) | np.arange(count)
-    highest = rank.copy()
-    for one, two in pairs:
-        highest[one] = np.maximum(highest[one], rank[two])
-        highest[two] = np.maximum(highest[two], rank[one])
-    pointer = np.append(highest & 0xFFFFFFFF, count)  # the outside points at itself
-    if with_outside:
-        pointer[:-1][touching_others(pixels, shape, pairs)] = count
+    order = np.argsort(values, kind="stable")  # by value, then position
+    rank = np.empty(count, np.int32)
+    rank[order] = np.arange(1, count + 1, dtype=np.int32)
+    highest, beside_outside = rank.copy(), np.zeros(count, bool)
+    for band, around in look_around(pixels, rank, shape, connectivity):
+        highest[band] = functools.reduce(np.maximum, around, highest[band])
+        if with_outside:
+            beside_outside[band] = functools.reduce(np.logical_or, (each == 0 for each in around))
+    pointer = order[highest - 1]
+    pointer[beside_outside] = count
+    pointer = np.append(pointer, count)  # the outside points at itself
     while True:
         onward = pointer[pointer]
         if np.array_equal(onward, pointer):
@@ -120,28 +123,30 @@ def find_basins(
         pointer = onward
     is_peak = pointer[:-1] == np.arange(count)
     outside = int(np.count_nonzero(is_peak))
-    number = np.append(np.cumsum(is_peak) - 1, outside)
-    basin = number[pointer[:-1]]
+    basin = np.append(np.cumsum(is_peak) - 1, outside)[pointer[:-1]]
+    first, second, saddles = _saddles(pixels, values, basin, outside, shape, connectivity)
+    return Basins(shape, pixels, values, basin, values[is_peak], first, second, saddles)
+
+
+def _saddles(
+    pixels: np.ndarray, values: np.ndarray, basin: np.ndarray, outside: int, shape: tuple[int, ...], connectivity: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns each pair of neighbouring basins once, first < second, with the highest saddle between them."""
+    name, value = (basin + 1).astype(np.int32), values.astype(np.int32)
+    names_around = look_around(pixels, name, shape, connectivity, later_only=True)
+    values_around = look_around(pixels, value, shape, connectivity, later_only=True)
     packed = [np.zeros(0, np.int64)]
-    for one, two in pairs:
-        across = basin[one] != basin[two]
-        one, two = one[across], two[across]
-        packed.append(_pack(basin[one], basin[two], np.minimum(values[one], values[two]), outside))
-    return Basins(shape, pixels, values, basin, values[is_peak], *_highest_saddles(np.concatenate(packed), outside))
-
-
-def _pack(one: np.ndarray, two: np.ndarray, saddle: np.ndarray, outside: int) -> np.ndarray:
-    """Packs unordered pairs of basins and their saddles, the saddle in the low 16 bits; int64."""
-    return np.unique(((np.minimum(one, two) * (outside + 1) + np.maximum(one, two)) << 16) | saddle)
-
-
-def _highest_saddles(packed: np.ndarray, outside: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns each pair once with its highest saddle: first, second, saddles."""
-    packed.sort()
-    pair = packed >> 16
+    for (band, names), (_, heights) in zip(names_around, values_around, strict=True):
+        for other, height in zip(names, heights, strict=True):
+            across = np.flatnonzero((other != name[band]) & (other > 0))
+            one, two = name[band][across].astype(np.int64), other[across]
+            pair = (np.minimum(one, two) - 1) * (outside + 1) + np.maximum(one, two) - 1
+            packed.append((pair << 16) | np.minimum(value[band][across], height[across]))
+    together = np.unique(np.concatenate(packed))
+    pair = together >> 16
     last = np.flatnonzero(np.append(pair[1:] != pair[:-1], True)[: len(pair)])
     first, second = np.divmod(pair[last], outside + 1)
-    return first, second, packed[last] & _HIGHEST
+    return first, second, together[last] & _HIGHEST
 
 
 def spanning_forest(count: int, first: np.ndarray, second: np.ndarray, saddles: np.ndarray) -> np.ndarray:
