@@ -5,11 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from calcseg_tf.evaluation.froc import SweepCounts
 from calcseg_tf.evaluation.pixel_curves import Figure
 
 __all__ = [
     "LEVEL",
     "Band",
+    "Exposure",
     "Interval",
     "PixelResamples",
     "band",
@@ -93,8 +95,7 @@ def patient_weights(patients: int, samples: int, seed: int) -> np.ndarray:
 
 
 def resample_pixel_scores(
-    positive: np.ndarray,
-    negative: np.ndarray,
+    histograms: Sequence[np.ndarray],
     weights: np.ndarray,
     false_positive_rates: np.ndarray,
     recalls: np.ndarray,
@@ -105,14 +106,13 @@ def resample_pixel_scores(
     AP = sum (n+ / P) (N+ / (N+ + N-)).
 
     Args:
-        positive: int [patients, bins], calcification pixels by patient and ascending code.
-        negative: int [patients, bins], background pixels.
+        histograms: One a patient, int [2, bins]: calcification and background pixels by ascending code.
         weights: float [samples, patients].
         false_positive_rates: float [rates] in [0, 1]: where the ROC curve is read.
         recalls: float [recalls] in (0, 1]: where the precision-recall curve is read.
     """
-    used = np.flatnonzero(positive.any(axis=0) | negative.any(axis=0))[::-1]  # by falling code, as curves are drawn
-    ones, zeros = positive[:, used].astype(np.float64), negative[:, used].astype(np.float64)
+    used = np.flatnonzero(np.any([each.any(axis=0) for each in histograms], axis=0))[::-1]  # by falling code, as drawn
+    ones, zeros = (np.stack([each[kind, used].astype(np.float64) for each in histograms]) for kind in (0, 1))
     samples = len(weights)
     area, average = np.full(samples, np.nan), np.full(samples, np.nan)
     rates = np.full((samples, len(false_positive_rates)), np.nan)
@@ -137,46 +137,78 @@ def resample_pixel_scores(
     return PixelResamples(area, average, rates, precisions)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Exposure:
+    """What false alarms are counted per, and where a FROC curve is read.
+
+    Attributes:
+        amount: float [patients], such as images or cm2 of breast.
+        limits: float [limits] on the false alarms per unit, inclusive.
+        area_limit: Up to which the partial area is taken; None takes none, which saves time.
+    """
+
+    amount: np.ndarray
+    limits: np.ndarray
+    area_limit: float | None = None
+
+
 def resample_sensitivities(
-    detected: np.ndarray,
-    false_positives: np.ndarray,
-    objects: np.ndarray,
-    exposures: Sequence[tuple[np.ndarray, np.ndarray]],
+    counts: Sequence[SweepCounts],
+    exposures: Sequence[Exposure],
     weights: np.ndarray,
-) -> list[np.ndarray]:
-    """Computes the sensitivity under limits on the false alarms, of every resample, exactly (`froc.admissible`).
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Reads the FROC curve of every resample, exactly (`froc.admissible`, `froc.partial_auc`).
 
     Args:
-        detected: int [patients, thresholds], by ascending threshold.
-        false_positives: int [patients, thresholds].
-        objects: int [patients], annotated objects.
-        exposures: What false alarms are counted per, each with its limits: float [patients], such as images or cm2, and
-            float [limits], inclusive.
+        counts: One a patient.
+        exposures: Where it is read.
         weights: float [samples, patients].
 
     Returns:
-        For each exposure float64 [samples, limits]; NaN where a resample has no object, or exceeds the limit at the
-        highest threshold already.
+        For each exposure the sensitivities, float64 [samples, limits], and the partial areas / their limit, float64
+        [samples]; NaN where a resample has no object, or exceeds the limit at the highest threshold already.
     """
-    changes = (np.diff(detected, axis=1) != 0).any(axis=0) | (np.diff(false_positives, axis=1) != 0).any(axis=0)
     # By falling threshold; thresholds at which nothing changes hide no sensitivity.
-    steps = np.flatnonzero(np.append(changes, True))[::-1]
-    found, alarms = detected[:, steps], _exact(false_positives[:, steps], weights)
-    results = [np.full((len(weights), len(limits)), np.nan) for _, limits in exposures]
-    for start in range(0, len(weights), _CHUNK_SAMPLES):
+    changes = [np.diff(each.detected) | np.diff(each.false_positives) for each in counts]
+    steps = np.flatnonzero(np.append(np.any(changes, axis=0), True))[::-1]
+    objects = np.array([each.objects for each in counts])
+    found = np.stack([each.detected[steps] for each in counts])
+    alarms = _exact(np.stack([each.false_positives[steps] for each in counts]), weights)
+    with_areas = any(each.area_limit is not None for each in exposures)
+    counted = _exact(found, weights) if with_areas else found[:, :0]
+    samples = len(weights)
+    results = [(np.full((samples, len(each.limits)), np.nan), np.full(samples, np.nan)) for each in exposures]
+    for start in range(0, samples, _CHUNK_SAMPLES):
         chunk = weights[start : start + _CHUNK_SAMPLES]
-        most = np.maximum.accumulate(chunk.astype(alarms.dtype) @ alarms, axis=1)
+        false = chunk.astype(alarms.dtype) @ alarms
+        most = np.maximum.accumulate(false, axis=1)
+        weighted_found = chunk.astype(counted.dtype) @ counted
         for row, sample in enumerate(range(start, start + len(chunk))):
             present = np.flatnonzero(chunk[row])
             total = chunk[row] @ objects
             if total == 0:
                 continue
-            for (exposure, limits), result in zip(exposures, results, strict=True):
-                per = most[row].astype(np.float64) / (chunk[row] @ exposure)
-                last = np.searchsorted(per, limits, side="right") - 1
+            for each, (sensitivities, areas) in zip(exposures, results, strict=True):
+                amount = chunk[row] @ each.amount
+                per = most[row].astype(np.float64) / amount
+                last = np.searchsorted(per, each.limits, side="right") - 1
                 best = chunk[row, present] @ found[np.ix_(present, np.maximum(last, 0))] / total
-                result[sample] = np.where(last >= 0, best, np.nan)
+                sensitivities[sample] = np.where(last >= 0, best, np.nan)
+                if each.area_limit is not None:
+                    kept = int(np.searchsorted(per, each.area_limit, side="right"))
+                    hits = weighted_found[row, :kept]
+                    areas[sample] = _partial_area(false[row, :kept], hits, amount, total, each.area_limit)
     return results
+
+
+def _partial_area(alarms: np.ndarray, hits: np.ndarray, amount: float, objects: float, limit: float) -> float:
+    """Returns `froc.partial_auc` / limit of counts that keep the limit; sorted as one key, in a tenth of its time."""
+    key = (alarms.astype(np.int64) << 32) + hits.astype(np.int64)
+    key.sort()
+    x = np.concatenate([[0.0], (key >> 32) / amount, [limit]])
+    y = np.concatenate([[0.0], (key & 0xFFFFFFFF) / objects])
+    y = np.append(y, y[-1])
+    return float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2.0) / limit)
 
 
 def _exact(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:

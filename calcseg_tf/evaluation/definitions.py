@@ -78,6 +78,11 @@ _DEFINITIONS = {
         "As in operating_points, with the limit on the mean false alarms per cm2 of breast."
     ),
     "froc.*.operating_points_per_cm2.*.false_positives_per_image": "False alarms / images at that threshold.",
+    "froc.*.partial_auc_per_image": (
+        "Area under the FROC curve from 0 to 100 false alarms / image, / 100, where 1 is ideal: straight lines join "
+        "the points that keep the limit there and at every higher threshold."
+    ),
+    "froc.*.partial_auc_per_cm2": "As partial_auc_per_image, from 0 to 1 false alarm / cm2 of breast.",
     "at_threshold.threshold": "The operating threshold: a pixel is predicted where p >= threshold.",
     "strata.*.calcifications": "Annotated calcifications of the class.",
     "strata.*.detected": "Those of them detected at the operating threshold (protocol zamir).",

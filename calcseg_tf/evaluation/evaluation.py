@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import contextlib
+import dataclasses
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
@@ -11,9 +12,9 @@ from types import TracebackType
 import numpy as np
 
 from calcseg_tf.evaluation.evaluation_result import PRIMARY, EvaluationResult
-from calcseg_tf.evaluation.froc import LOWEST_CODE
+from calcseg_tf.evaluation.froc import LOWEST_CODE, SWEEP_CODES, SweepCounts
 from calcseg_tf.evaluation.image_score import PROTOCOLS, ImageCase, ImageResult, ImageScore, ScoringConfig, score_image
-from calcseg_tf.evaluation.patient_counts import PatientCounts, PatientSweeps, sums_by_patient
+from calcseg_tf.evaluation.patient_counts import PatientCounts, sums_by_patient
 from calcseg_tf.probability_map import FULL_SCALE, from_code, threshold_code, to_codes
 from data_prep.components import CONNECTIVITIES, check_mask
 from data_prep.errors import InputError
@@ -22,21 +23,26 @@ __all__ = ["Evaluation"]
 
 
 class _Patient:
-    """The sums of one patient: 1 MB of histograms and 0.5 MB a sweep."""
+    """The sums of one patient."""
 
     def __init__(self) -> None:
-        self.pixels = np.zeros((2, FULL_SCALE + 1), np.int64)
-        self.objects: dict[str, int] = {}
-        self.sweeps: dict[str, np.ndarray] = {}
+        self.histograms = np.zeros((2, FULL_SCALE + 1), np.int64)
+        self.sweeps: dict[str, SweepCounts] = {}
 
     def add(self, score: ImageScore) -> None:
-        self.pixels[0] += score.positive
-        self.pixels[1] += score.negative
+        self.histograms[0] += score.positive
+        self.histograms[1] += score.negative
         for name, sweep in score.sweeps.items():
-            self.objects[name] = self.objects.get(name, 0) + sweep.objects
-            sums = self.sweeps.setdefault(name, np.zeros((2, FULL_SCALE + 1 - LOWEST_CODE), np.int32))
-            sums[0] += sweep.detected
-            sums[1] += sweep.false_positives
+            sums = self.sweeps.setdefault(name, SweepCounts(0, *np.zeros((2, len(SWEEP_CODES)), np.int32)))
+            np.add(sums.detected, sweep.detected, out=sums.detected)
+            np.add(sums.false_positives, sweep.false_positives, out=sums.false_positives)
+            self.sweeps[name] = dataclasses.replace(sums, objects=sums.objects + sweep.objects)
+
+    def freeze(self) -> None:
+        self.histograms.setflags(write=False)
+        for sweep in self.sweeps.values():
+            sweep.detected.setflags(write=False)
+            sweep.false_positives.setflags(write=False)
 
 
 class Evaluation:
@@ -87,6 +93,7 @@ class Evaluation:
         self._ids: set[str] = set()
         self._images: list[ImageResult] = []
         self._patients: dict[str, _Patient] = {}
+        self._frozen: PatientCounts | None = None
         self._pending: collections.deque[concurrent.futures.Future[ImageScore]] = collections.deque()
         self._most_pending = 2 * workers
         self._pool: concurrent.futures.ProcessPoolExecutor | None = None
@@ -131,6 +138,8 @@ class Evaluation:
         Raises:
             InputError: The image was added before, the mask does not fit, or a value is out of its range.
         """
+        if self._frozen is not None:
+            raise ValueError("an evaluation that gave its result takes no more images")
         if image_id in self._ids:
             raise InputError("an image is evaluated once; found it twice", image_id)
         case = ImageCase(image_id, patient_id, laterality, view, pixel_spacing_mm, breast_area_mm2)
@@ -149,7 +158,7 @@ class Evaluation:
             self._pending.append(self._pool.submit(score_image, codes, mask, case, self._config))
 
     def result(self, bootstrap_samples: int = 1000, seed: int = 0) -> EvaluationResult:
-        """Freezes what was added so far.
+        """Freezes what was added; no image can be added any more.
 
         Args:
             bootstrap_samples: Resamples of the patients behind each confidence interval, drawn when first asked for.
@@ -164,9 +173,11 @@ class Evaluation:
         if not self._images:
             raise InputError("an evaluation needs at least one image; found none")
         images = sorted(self._images, key=lambda image: (image.case.patient_id, image.case.image_id))
+        if self._frozen is None:
+            self._frozen = self._counts(images)
         return EvaluationResult(
             images=tuple(images),
-            counts=self._counts(images),
+            counts=self._frozen,
             connectivity=self._config.connectivity,
             code=self._config.code,
             bootstrap_samples=bootstrap_samples,
@@ -180,29 +191,17 @@ class Evaluation:
     def _counts(self, images: list[ImageResult]) -> PatientCounts:
         ids = sorted(self._patients)
         patients = [self._patients[each] for each in ids]
+        for patient in patients:
+            patient.freeze()
         sums, names, reason = sums_by_patient(images, ids, self._config.code)
         return PatientCounts(
             patients=tuple(ids),
-            sweeps={
-                name: PatientSweeps(
-                    objects=np.array([patient.objects[name] for patient in patients], np.int64),
-                    detected=_frozen([patient.sweeps[name][0] for patient in patients]),
-                    false_positives=_frozen([patient.sweeps[name][1] for patient in patients]),
-                )
-                for name in patients[0].sweeps
-            },
-            positive=_frozen([patient.pixels[0] for patient in patients]),
-            negative=_frozen([patient.pixels[1] for patient in patients]),
+            sweeps={name: tuple(patient.sweeps[name] for patient in patients) for name in patients[0].sweeps},
+            histograms=tuple(patient.histograms for patient in patients),
             sums=sums,
             strata=names,
             area_reason=reason,
         )
-
-
-def _frozen(rows: list[np.ndarray]) -> np.ndarray:
-    stacked = np.stack(rows)
-    stacked.setflags(write=False)
-    return stacked
 
 
 @contextlib.contextmanager

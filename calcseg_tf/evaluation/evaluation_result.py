@@ -8,13 +8,13 @@ import numpy as np
 
 from calcseg_tf.evaluation import bootstrap, froc, pixel_curves, rounding, strata
 from calcseg_tf.evaluation.bootstrap import Band, Interval
-from calcseg_tf.evaluation.froc import FALSE_ALARM_LIMITS, FrocCurve, OperatingPoint
+from calcseg_tf.evaluation.froc import FALSE_ALARM_LIMITS, FrocCurve, OperatingPoint, SweepCounts
 from calcseg_tf.evaluation.image_score import ImageResult
 from calcseg_tf.evaluation.patient_counts import PatientCounts
 from calcseg_tf.evaluation.pixel_curves import Figure
 from calcseg_tf.evaluation.rounding import Bounds
 from calcseg_tf.evaluation.threshold_figures import ThresholdFigure, threshold_figures
-from calcseg_tf.evaluation.uncertainty import LIMITS_PER_CM2, Grids, Weighted, weigh
+from calcseg_tf.evaluation.uncertainty import LIMITS_PER_CM2, PARTIAL_AREAS, Grids, Weighted, weigh
 from calcseg_tf.probability_map import from_code
 from data_prep.errors import InputError
 
@@ -96,7 +96,7 @@ class EvaluationResult:
     @functools.cached_property
     def pixels(self) -> tuple[np.ndarray, np.ndarray]:
         """The pooled histograms of calcification and of background pixels, int64 [65536] each."""
-        return self.counts.positive.sum(axis=0), self.counts.negative.sum(axis=0)
+        return self.counts.pixels
 
     @functools.cached_property
     def roc_auc(self) -> Figure:
@@ -117,13 +117,15 @@ class EvaluationResult:
         }
 
     @functools.cached_property
+    def sweeps(self) -> dict[str, SweepCounts]:
+        """What each protocol counts over all images, at every code from `froc.LOWEST_CODE` up."""
+        return {protocol: froc.pool(sweeps) for protocol, sweeps in self.counts.sweeps.items()}
+
+    @functools.cached_property
     def froc(self) -> dict[str, FrocCurve]:
         """FROC by protocol, at every code from `froc.LOWEST_CODE` up."""
         area_cm2 = None if self.area_reason else float(self.counts.sums["area_cm2"].sum())
-        return {
-            protocol: froc.froc_curve(sweeps.by_patient(), len(self.images), area_cm2)
-            for protocol, sweeps in self.counts.sweeps.items()
-        }
+        return {protocol: froc.froc_curve(sweep, len(self.images), area_cm2) for protocol, sweep in self.sweeps.items()}
 
     def operating_point(self, limit: float, protocol: str = PRIMARY, per_cm2: bool = False) -> OperatingPoint | None:
         """The highest sensitivity under a limit on the mean false alarms; None where there is none.
@@ -178,7 +180,18 @@ class EvaluationResult:
                 figures[f"{path}.{limit:g}.sensitivity"] = self.sensitivity_at(limit, protocol)
             for limit in LIMITS_PER_CM2:
                 figures[f"{path}_per_cm2.{limit:g}.sensitivity"] = self.sensitivity_at(limit, protocol, per_cm2=True)
+            for unit, limit in PARTIAL_AREAS.get(protocol, {}).items():
+                figures[f"froc.{protocol}.partial_auc_{unit}"] = self._partial_auc(protocol, unit, limit)
         return figures
+
+    def _partial_auc(self, protocol: str, unit: str, limit: float) -> Figure:
+        curve = self.froc[protocol]
+        alarms = curve.false_positives_per_image if unit == "per_image" else curve.false_positives_per_cm2
+        if curve.sensitivity is None:
+            return Figure(None, _no_object(protocol))
+        if alarms is None:
+            return Figure(None, self.area_reason)
+        return Figure(froc.partial_auc(alarms, curve.sensitivity, limit) / limit)
 
     @functools.cached_property
     def intervals(self) -> dict[str, Interval]:

@@ -18,6 +18,7 @@ __all__ = [
     "froc_curve",
     "operating_point",
     "partial_auc",
+    "pool",
 ]
 
 LOWEST_CODE = threshold_code(0.0025)
@@ -73,24 +74,28 @@ class OperatingPoint:
     false_positives_per_image: float
 
 
-def froc_curve(counts: Sequence[SweepCounts], images: int, breast_area_cm2: float | None) -> FrocCurve:
-    """Pools the counts of a set of images.
-
-    Args:
-        counts: Of images, or summed over some of them; at least one.
-        images: How many there are in all.
-        breast_area_cm2: Of all of them together, None where one's is unknown.
-    """
-    objects = sum(each.objects for each in counts)
+def pool(counts: Sequence[SweepCounts]) -> SweepCounts:
+    """Sums the counts of images, or of such sums; at least one. int64."""
     detected, false_positives = np.zeros((2, len(SWEEP_CODES)), np.int64)
     for each in counts:
         detected += each.detected
         false_positives += each.false_positives
+    return SweepCounts(sum(each.objects for each in counts), detected, false_positives)
+
+
+def froc_curve(counts: SweepCounts, images: int, breast_area_cm2: float | None) -> FrocCurve:
+    """Turns the pooled counts of a set of images into a curve.
+
+    Args:
+        counts: Of all images.
+        images: How many there are.
+        breast_area_cm2: Of all of them together, None where one's is unknown.
+    """
     return FrocCurve(
         thresholds=SWEEP_CODES / FULL_SCALE,
-        sensitivity=detected / objects if objects else None,
-        false_positives_per_image=false_positives / images,
-        false_positives_per_cm2=None if breast_area_cm2 is None else false_positives / breast_area_cm2,
+        sensitivity=counts.detected / counts.objects if counts.objects else None,
+        false_positives_per_image=counts.false_positives / images,
+        false_positives_per_cm2=None if breast_area_cm2 is None else counts.false_positives / breast_area_cm2,
     )
 
 

@@ -65,7 +65,12 @@ def summary_table(result: EvaluationResult) -> str:
         ("  mean IoU of the images", "at_threshold.mean_iou_images"),
     ]
     width = max(len(label) for label, _ in rows)
-    counts = f"{len(result.images)} images of {len(result.patients)} patients, {result.calcifications} calcifications"
+    counts = ", ".join(
+        f"{count:,} {noun}{'' if count == 1 else 's'}"
+        for count, noun in (
+            (len(result.images), "image"), (len(result.patients), "patient"), (result.calcifications, "calcification"),
+        )
+    )  # fmt: skip
     lines = [f"{counts}; [{LEVEL:.0%} interval over patients]"]
     for label, path in rows:
         figure, interval = result.figures[path], result.intervals[path]
@@ -112,7 +117,7 @@ def _froc(result: EvaluationResult, protocol: str, undefined: dict[str, str]) ->
     kept = _listed(curve)
     return {
         **({"connectivity": result.connectivity} if protocol == PRIMARY else {}),
-        "objects": int(result.counts.sweeps[protocol].objects.sum()),
+        "objects": result.sweeps[protocol].objects,
         "thresholds": curve.thresholds[kept].tolist(),
         "sensitivity": _list(curve.sensitivity, kept),
         "false_positives_per_image": _list(curve.false_positives_per_image, kept),
@@ -122,6 +127,7 @@ def _froc(result: EvaluationResult, protocol: str, undefined: dict[str, str]) ->
             result, protocol, f"{path}.operating_points_per_cm2", undefined, per_cm2=True
         ),
         "at_threshold": _take(result, f"{path}.at_threshold.", undefined),
+        **{f"partial_auc{unit}": value for unit, value in _take(result, f"{path}.partial_auc", undefined).items()},
     }
 
 

@@ -53,9 +53,8 @@ def write_tables(result: EvaluationResult, folder: pathlib.Path) -> None:
 
 
 def _write_froc(result: EvaluationResult, protocol: str, path: pathlib.Path) -> None:
-    curve, sweeps = result.froc[protocol], result.counts.sweeps[protocol]
-    detected = sweeps.detected.sum(axis=0, dtype=np.int64)
-    alarms = sweeps.false_positives.sum(axis=0, dtype=np.int64)
+    curve, sweep = result.froc[protocol], result.sweeps[protocol]
+    detected, alarms = sweep.detected, sweep.false_positives
     kept = np.append((np.diff(detected) != 0) | (np.diff(alarms) != 0), True)
     undefined = np.full(len(alarms), np.nan)
     columns = (

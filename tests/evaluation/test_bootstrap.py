@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calcseg_tf.evaluation import bootstrap
-from calcseg_tf.evaluation.froc import admissible
+from calcseg_tf.evaluation.bootstrap import Exposure
+from calcseg_tf.evaluation.froc import SweepCounts, admissible, partial_auc
 from calcseg_tf.evaluation.pixel_curves import Figure
 
 
@@ -18,7 +19,7 @@ def _patients(rng, count):
         pixels.append((truth, code))
     positive = np.stack([np.bincount(code[truth == 1], minlength=65536) for truth, code in pixels])
     negative = np.stack([np.bincount(code[truth == 0], minlength=65536) for truth, code in pixels])
-    return pixels, positive, negative
+    return pixels, np.stack([positive, negative], axis=1)
 
 
 def test_weights_draw_as_many_patients_as_there_are_and_repeat_by_seed():
@@ -33,9 +34,9 @@ _EVERYWHERE = np.linspace(0.05, 1.0, 20)
 
 
 def test_resampled_scores_are_scikit_learns_on_the_repeated_pixels():
-    pixels, positive, negative = _patients(np.random.default_rng(1), 5)
+    pixels, histograms = _patients(np.random.default_rng(1), 5)
     weights = bootstrap.patient_weights(5, 40, seed=2)
-    scores = bootstrap.resample_pixel_scores(positive, negative, weights, _EVERYWHERE, _EVERYWHERE)
+    scores = bootstrap.resample_pixel_scores(histograms, weights, _EVERYWHERE, _EVERYWHERE)
     for sample, weight in enumerate(weights.astype(int)):
         truth = np.concatenate([np.tile(pixels[patient][0], weight[patient]) for patient in range(5)])
         code = np.concatenate([np.tile(pixels[patient][1], weight[patient]) for patient in range(5)])
@@ -51,11 +52,9 @@ def test_resampled_scores_are_scikit_learns_on_the_repeated_pixels():
 
 
 def test_a_resample_without_calcification_pixels_is_undefined():
-    positive, negative = np.zeros((2, 65536), int), np.zeros((2, 65536), int)
-    positive[0, 9], negative[:, 3] = 1, 1
-    scores = bootstrap.resample_pixel_scores(
-        positive, negative, np.array([[2.0, 0.0], [0.0, 2.0]]), _EVERYWHERE, _EVERYWHERE
-    )
+    histograms = np.zeros((2, 2, 65536), int)
+    histograms[0, 0, 9], histograms[:, 1, 3] = 1, 1
+    scores = bootstrap.resample_pixel_scores(histograms, np.array([[2.0, 0.0], [0.0, 2.0]]), _EVERYWHERE, _EVERYWHERE)
     for values in (scores.roc_auc, scores.average_precision, scores.true_positive_rate, scores.precision):
         assert (values[0] == 1.0).all()
         assert np.isnan(values[1]).all()
@@ -63,11 +62,15 @@ def test_a_resample_without_calcification_pixels_is_undefined():
 
 def test_resampled_sensitivities_by_hand():
     # By ascending threshold; patient 0 has two images and three calcifications, patient 1 one image and one.
-    per_image, per_cm2 = bootstrap.resample_sensitivities(
-        detected=np.array([[3, 2, 1], [1, 1, 0]]),
-        false_positives=np.array([[8, 2, 0], [3, 3, 3]]),
-        objects=np.array([3, 1]),
-        exposures=[(np.array([2, 1]), np.array([1.0, 2.0])), (np.array([10.0, 1.0]), np.array([0.4, 0.5]))],
+    (per_image, _), (per_cm2, _) = bootstrap.resample_sensitivities(
+        counts=[
+            SweepCounts(3, np.array([3, 2, 1]), np.array([8, 2, 0])),
+            SweepCounts(1, np.array([1, 1, 0]), np.array([3, 3, 3])),
+        ],
+        exposures=[
+            Exposure(np.array([2, 1]), np.array([1.0, 2.0])),
+            Exposure(np.array([10.0, 1.0]), np.array([0.4, 0.5])),
+        ],
         weights=np.array([[1.0, 1.0], [2.0, 0.0], [0.0, 2.0]]),
     )
     # Both: alarms 11/3, 5/3, 3/3. Patient 0 twice: 4, 1, 0. Patient 1 twice: 3, 3, 3.
@@ -82,22 +85,28 @@ def test_resampled_sensitivities_are_those_of_the_pooled_curve(seed, patients, t
     rng = np.random.default_rng(seed)
     objects, images = rng.integers(0, 5, patients), rng.integers(1, 4, patients)
     detected, alarms = rng.integers(0, 5, (2, patients, thresholds)) // rng.integers(1, 4)
+    detected[:] = -np.sort(-detected)  # more is found as the threshold falls
     limits = np.array([0.0, 0.25, 1 / 3, 1.0, 2.0, 3.5])
     weights = bootstrap.patient_weights(patients, 5, seed % 1000)
-    (found,) = bootstrap.resample_sensitivities(detected, alarms, objects, [(images, limits)], weights)
+    counts = [SweepCounts(*row) for row in zip(objects, detected, alarms, strict=True)]
+    exposure = Exposure(images, limits, area_limit=2.0)
+    ((found, areas),) = bootstrap.resample_sensitivities(counts, [exposure], weights)
     for sample, weight in enumerate(weights):
         total = weight @ objects
         for column, limit in enumerate(limits):
             allowed = admissible(weight @ alarms / (weight @ images), limit)
             expected = np.nan if total == 0 or not allowed.any() else (weight @ detected)[allowed.argmax()] / total
             np.testing.assert_allclose(found[sample, column], expected)
+        if total:
+            area = partial_auc(weight @ alarms / (weight @ images), weight @ detected / total, 2.0)
+            np.testing.assert_allclose(areas[sample], area / 2.0, atol=1e-12)
 
 
 def test_counts_too_large_for_float32_stay_exact():
     # 2^24 + 1 false alarms are one too many; float32 would not see it.
-    alarms = np.array([[2**24 + 1, 2**24]])
-    (found,) = bootstrap.resample_sensitivities(
-        np.array([[2, 1]]), alarms, np.array([2]), [(np.array([1.0]), np.array([2.0**24]))], np.ones((1, 1))
+    counts = SweepCounts(2, np.array([2, 1]), np.array([2**24 + 1, 2**24]))
+    ((found, _),) = bootstrap.resample_sensitivities(
+        [counts], [Exposure(np.ones(1), np.array([2.0**24]))], np.ones((1, 1))
     )
     assert found.tolist() == [[0.5]]
 

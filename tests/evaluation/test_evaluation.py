@@ -68,7 +68,7 @@ def test_a_tiny_case_gives_the_figures_drawn():
         group, name = path.split(".")
         assert metrics[group][name] == result.figures[path].value
     table = [line.split() for line in summary_table(result).splitlines()]
-    assert table[0][:7] == ["2", "images", "of", "2", "patients,", "2", "calcifications;"]
+    assert table[0][:6] == ["2", "images,", "2", "patients,", "2", "calcifications;"]
     assert ["pixel", "ROC", "AUC", "0.9000"] in [line[:4] for line in table]
     assert ["false", "alarms", "/", "cm2", "of", "breast", "0.2000"] in [line[:7] for line in table]
     assert ["pixel", "Dice", "0.5000"] in [line[:3] for line in table]
@@ -287,6 +287,25 @@ def test_bad_input_is_refused_and_leaves_no_trace():
     with pytest.raises(InputError, match="x1: an image is evaluated once"):
         evaluation.add(*good, "x1", "a")
     assert len(evaluation.result().images) == 1
+
+
+def test_a_result_is_frozen():
+    evaluation = _fill(Evaluation(), [0, 1])
+    assert build_metrics(evaluation.result(5)) == build_metrics(evaluation.result(5))
+    with pytest.raises(ValueError, match="takes no more images"):
+        _fill(evaluation, [2])
+    with pytest.raises(ValueError, match="read-only"):
+        evaluation.result(5).counts.histograms[0][0, 0] = 1
+
+
+def test_an_image_that_is_ignored_throughout_counts_as_an_image_and_nothing_else():
+    evaluation = _fill(Evaluation(), range(6))
+    evaluation.add(np.ones((9, 9), np.float32), np.full((9, 9), 255, np.uint8), "ignored", "patient0", 100.0)
+    one, two = _filled().result(0), evaluation.result(0)
+    for path in ("pixel.roc_auc", "at_threshold.sensitivity", "at_threshold.object_iou", "at_threshold.iou"):
+        assert one.figures[path].value == two.figures[path].value
+    path = "at_threshold.false_positives_per_image"
+    assert two.figures[path].value == pytest.approx(one.figures[path].value * 6 / 7)
 
 
 def test_the_rooms_need_no_tensorflow():

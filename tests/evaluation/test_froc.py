@@ -7,6 +7,7 @@ from calcseg_tf.evaluation.froc import (
     froc_curve,
     operating_point,
     partial_auc,
+    pool,
 )
 from calcseg_tf.evaluation.protocols.zamir import count_zamir
 from tests.evaluation.drawing import at, codes_of, mask_of
@@ -15,17 +16,17 @@ from tests.evaluation.drawing import at, codes_of, mask_of
 def test_the_curve_pools_images_and_breast_areas():
     one = count_zamir(codes_of("4...3"), mask_of("x...."))
     two = count_zamir(codes_of("1.2.3"), mask_of("x.x.."))
-    curve = froc_curve([one, two], 2, 4.0)
+    curve = froc_curve(pool([one, two]), 2, 4.0)
     np.testing.assert_array_equal(curve.thresholds, SWEEP_CODES / 65535)
     assert at(curve.sensitivity) == [3 / 3, 2 / 3, 1 / 3, 1 / 3]
     assert at(curve.false_positives_per_image) == [2 / 2, 2 / 2, 2 / 2, 0 / 2]
     assert at(curve.false_positives_per_cm2) == [2 / 4, 2 / 4, 2 / 4, 0 / 4]
-    assert froc_curve([one, two], 2, None).false_positives_per_cm2 is None
+    assert froc_curve(pool([one, two]), 2, None).false_positives_per_cm2 is None
 
 
 def test_the_operating_point_is_the_lowest_threshold_within_the_limit():
     counts = count_zamir(codes_of("4...3", ".....", "2.3.1"), mask_of("x....", ".....", "x...."))
-    curve = froc_curve([counts], 1, None)
+    curve = froc_curve(counts, 1, None)
     assert at(curve.false_positives_per_image) == [3, 2, 2, 0]
     point = operating_point(curve, 2.0)
     assert (point.threshold, point.sensitivity, point.false_positives_per_image) == (1001 / 65535, 1.0, 2.0)
@@ -38,14 +39,14 @@ def test_one_component_over_the_whole_breast_is_no_perfect_result():
     counts = count_zamir(codes_of("1114114", "1111111", "3113113"), mask_of("x......", ".......", "......."))
     assert at(counts.detected) == [1, 0, 0, 0]
     assert at(counts.false_positives) == [0, 5, 5, 2]
-    point = operating_point(froc_curve([counts], 1, None), 1.0)
+    point = operating_point(froc_curve(counts, 1, None), 1.0)
     assert (point.threshold, point.sensitivity, point.false_positives_per_image) == (4001 / 65535, 0.0, 0.0)
     assert admissible(np.array([0.0, 5.0, 5.0, 2.0]), 2.0).tolist() == [False, False, False, True]
 
 
 def test_without_calcifications_there_is_no_operating_point():
     counts = count_zamir(codes_of("4.."), mask_of("..."))
-    curve = froc_curve([counts], 1, None)
+    curve = froc_curve(counts, 1, None)
     assert curve.sensitivity is None
     assert operating_point(curve, 20.0) is None
 

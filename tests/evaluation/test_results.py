@@ -119,6 +119,7 @@ def test_every_figure_has_an_interval(tmp_path):
     figures = {"pixel.roc_auc", "pixel.average_precision"}
     figures |= {f"at_threshold.{name}" for name in metrics["at_threshold"] if name != "threshold"}
     figures |= {f"operating_points.{limit}.sensitivity" for limit in metrics["operating_points"]}
+    figures |= {"froc.hdogreg.partial_auc_per_image", "froc.hdogreg.partial_auc_per_cm2"}
     for protocol, found in metrics["froc"].items():
         figures |= {f"froc.{protocol}.at_threshold.{name}" for name in found["at_threshold"]}
         for points in ("operating_points", "operating_points_per_cm2"):

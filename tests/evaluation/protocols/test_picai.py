@@ -2,7 +2,7 @@ import numpy as np
 import picai_eval
 import pytest
 
-from calcseg_tf.evaluation.froc import LOWEST_CODE, froc_curve
+from calcseg_tf.evaluation.froc import LOWEST_CODE, froc_curve, pool
 from calcseg_tf.evaluation.protocols.picai import CANDIDATE_CODE, count_picai, find_candidates
 from calcseg_tf.probability_map import FULL_SCALE
 from data_prep.errors import InputError
@@ -91,7 +91,7 @@ def test_the_froc_is_that_of_picai_eval():
         [(mask == CALCIFICATION)[None].astype(np.int32) for _, mask, _ in cases],
         num_parallel_calls=1,
     )
-    curve = froc_curve([count_picai(*case) for case in cases], len(cases), None)
+    curve = froc_curve(pool([count_picai(*case) for case in cases]), len(cases), None)
     # picai_eval's last threshold is 0, its way to tell of objects that were not found, where it has infinite alarms.
     expected = metrics.lesion_TPR[:-1], metrics.lesion_FPR[:-1]
     assert metrics.thresholds[-1] == 0.0
