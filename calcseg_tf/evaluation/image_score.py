@@ -91,6 +91,7 @@ class ImageResult:
         protocols: Counts at the operating threshold, by protocol.
         calcifications: Every annotated one.
         candidates: Every component predicted at the operating threshold.
+        scored_candidates: Those of the protocol picai, which have one score each; None where it was not asked for.
     """
 
     case: ImageCase
@@ -104,6 +105,7 @@ class ImageResult:
     protocols: Mapping[str, AtCode]
     calcifications: Calcifications
     candidates: Candidates
+    scored_candidates: picai.Candidates | None
 
     @property
     def iou(self) -> float | None:
@@ -139,7 +141,8 @@ def score_image(codes: np.ndarray, mask: np.ndarray, case: ImageCase, config: Sc
         config: How.
     """
     positive, negative = pixel_curves.pixel_histograms(codes, mask)
-    sweeps = _sweep(codes, mask, config)
+    scored = picai.find_candidates(codes, mask) if picai.NAME in config.protocols else None
+    sweeps = _sweep(codes, mask, config, scored)
     components = predicted_components(codes, mask, config.code, config.connectivity)
     step = config.code - LOWEST_CODE
     hit, false = int(positive[config.code :].sum()), int(negative[config.code :].sum())
@@ -160,11 +163,14 @@ def score_image(codes: np.ndarray, mask: np.ndarray, case: ImageCase, config: Sc
             annotated_objects(codes, mask, config.connectivity), components, case.pixel_spacing_mm
         ),
         candidates=describe_candidates(components, codes, mask, config.code, config.connectivity),
+        scored_candidates=scored,
     )
     return ImageScore(image, sweeps, positive, negative)
 
 
-def _sweep(codes: np.ndarray, mask: np.ndarray, config: ScoringConfig) -> dict[str, SweepCounts]:
+def _sweep(
+    codes: np.ndarray, mask: np.ndarray, config: ScoringConfig, scored: picai.Candidates | None
+) -> dict[str, SweepCounts]:
     sweeps = {}
     if zamir.NAME in config.protocols:
         sweeps[zamir.NAME] = zamir.count_zamir(codes, mask, config.connectivity)
@@ -173,6 +179,6 @@ def _sweep(codes: np.ndarray, mask: np.ndarray, config: ScoringConfig) -> dict[s
         sweeps[hdogreg.NAME] = counts.all
         sweeps[f"{hdogreg.NAME}_regions"] = counts.regions
         sweeps[f"{hdogreg.NAME}_dots"] = counts.only_dots
-    if picai.NAME in config.protocols:
-        sweeps[picai.NAME] = picai.count_picai(codes, mask)
+    if scored is not None:
+        sweeps[picai.NAME] = scored.counts()
     return sweeps

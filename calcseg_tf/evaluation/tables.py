@@ -13,6 +13,7 @@ from calcseg_tf.evaluation.evaluation_result import PRIMARY, EvaluationResult
 from calcseg_tf.evaluation.image_score import ImageResult
 from calcseg_tf.evaluation.objects import KINDS
 from calcseg_tf.evaluation.pixel_curves import log_floor, precision_recall_curve, roc_curve, thin
+from calcseg_tf.evaluation.protocols import picai
 from calcseg_tf.evaluation.strata import diameter_mm
 from calcseg_tf.probability_map import FULL_SCALE
 
@@ -34,7 +35,7 @@ def write_tables(result: EvaluationResult, folder: pathlib.Path) -> None:
     and average precision follow. `roc.csv`, `precision_recall.csv`: at most 2,000 points, evenly along the drawn curve,
     both ends included; the threshold `inf` is where nothing is predicted. `bands.csv`: intervals along the curves.
     `images.csv`, `calcifications.csv` (every annotated one), `candidates.csv` (every component predicted at the
-    operating threshold), `strata.csv`.
+    operating threshold), `candidates_picai.csv` (every candidate of that protocol with its score), `strata.csv`.
 
     Args:
         result: What was evaluated.
@@ -49,6 +50,8 @@ def write_tables(result: EvaluationResult, folder: pathlib.Path) -> None:
     _write_images(result, folder / "images.csv")
     _write_calcifications(result, folder / "calcifications.csv")
     _write_candidates(result, folder / "candidates.csv")
+    if picai.NAME in result.protocols:
+        _write_scored_candidates(result, folder / "candidates_picai.csv")
     _write_strata(result, folder / "strata.csv")
 
 
@@ -165,6 +168,20 @@ def _write_candidates(result: EvaluationResult, path: pathlib.Path) -> None:
             area_mm2 = _area_mm2(found.area_px, image.case.pixel_spacing_mm)
             kinds = np.array(KINDS)[found.kind]
             for row in _rows(found.row, found.column, found.area_px, area_mm2, found.code / FULL_SCALE, kinds):
+                yield *_case_cells(image), *row
+
+    _write_csv(path, header, rows())
+
+
+def _write_scored_candidates(result: EvaluationResult, path: pathlib.Path) -> None:
+    header = (*_CASE, "score", "area_px", "iou", "kind")
+
+    def rows() -> Iterator[Row]:
+        for image in result.images:
+            found = image.scored_candidates
+            assert found is not None
+            kinds = np.where(found.match >= 0, "hit", np.where(found.is_false_alarm, "false_alarm", "neither"))
+            for row in _rows(found.score_code / FULL_SCALE, found.area_px, found.iou, kinds):
                 yield *_case_cells(image), *row
 
     _write_csv(path, header, rows())

@@ -16,7 +16,7 @@ SWEEPS = ("zamir", "hdogreg", "hdogreg_regions", "hdogreg_dots", "picai")
 
 _FILES = {
     "metrics.json", "roc.csv", "precision_recall.csv", "pixels.csv", "bands.csv", "images.csv", "calcifications.csv",
-    "candidates.csv", "strata.csv", *(f"froc_{name}.csv" for name in SWEEPS),
+    "candidates.csv", "candidates_picai.csv", "strata.csv", *(f"froc_{name}.csv" for name in SWEEPS),
 }  # fmt: skip
 # The parts of hdogreg are in the tables alone.
 _DRAWN = [f"froc_{name}" for name in SWEEPS if name not in ("hdogreg_regions", "hdogreg_dots")]
@@ -56,11 +56,17 @@ def _column(rows, name):
     return np.array([float(row[name]) for row in rows])
 
 
-def test_every_file_is_there_and_nothing_else(tmp_path):
-    write_results(_result(), tmp_path / "new" / "folder")
-    assert {path.name for path in (tmp_path / "new" / "folder").iterdir()} == _FILES | _PLOTS
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results") / "new" / "folder"
+    write_results(_result(), folder)
+    return folder
+
+
+def test_every_file_is_there_and_nothing_else(written):
+    assert {path.name for path in written.iterdir()} == _FILES | _PLOTS
     for name in (name for name in _PLOTS if name.endswith(".png")):
-        with Image.open(tmp_path / "new" / "folder" / name) as image:
+        with Image.open(written / name) as image:
             assert np.asarray(image.convert("L")).std() > 5
 
 
@@ -222,6 +228,13 @@ def test_the_figures_can_be_redone_from_the_tables_alone(tmp_path):
         assert point["sensitivity"] == _column(froc, "sensitivity")[kept].max()
         assert point["sensitivity"] == (_column(found, "detection_probability") >= point["threshold"]).mean()
 
+    # The protocol picai at every threshold, from its candidates.
+    candidates, froc = _read(tmp_path / "candidates_picai.csv"), _read(tmp_path / "froc_picai.csv")
+    for kind, column in (("hit", "detected"), ("false_alarm", "false_positives")):
+        scores = _column([row for row in candidates if row["kind"] == kind], "score")
+        expected = [np.count_nonzero(scores >= threshold) for threshold in _column(froc, "threshold")]
+        assert _column(froc, column).tolist() == expected
+
     # The interval of the sensitivity at the threshold, from patients and seed.
     patients = sorted({row["patient_id"] for row in images})
     member = np.array([[row["patient_id"] == patient for row in found] for patient in patients], float)
@@ -271,11 +284,10 @@ def test_undefined_cells_are_empty_and_figures_are_still_drawn(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == _FILES | {name for name in _PLOTS if "_per_cm2" not in name}
 
 
-def test_the_same_result_gives_the_same_bytes(tmp_path):
-    for name in ("one", "two"):
-        write_results(_result(), tmp_path / name)
+def test_the_same_result_gives_the_same_bytes(written, tmp_path):
+    write_results(_result(), tmp_path)
     for name in _FILES | _PLOTS:
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+        assert (written / name).read_bytes() == (tmp_path / name).read_bytes(), name
 
 
 def test_an_older_evaluation_is_replaced_and_a_failed_one_leaves_it_alone(tmp_path):
