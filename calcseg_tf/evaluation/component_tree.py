@@ -15,10 +15,14 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from calcseg_tf.evaluation.pixel_graph import look_around
+from data_prep.errors import InputError
 
 __all__ = ["Basins", "Forest", "Nodes", "at_or_above", "find_basins", "merge", "spanning_forest", "trace_nodes"]
 
 _HIGHEST = 65535
+_MOST_BASINS = (
+    11_000_000  # two of their numbers and a value are packed into 63 bits; white noise has 200,000 a megapixel
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -132,17 +136,20 @@ def _saddles(
     pixels: np.ndarray, values: np.ndarray, basin: np.ndarray, outside: int, shape: tuple[int, ...], connectivity: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns each pair of neighbouring basins once, first < second, with the highest saddle between them."""
-    name, value = (basin + 1).astype(np.int32), values.astype(np.int32)
-    names_around = look_around(pixels, name, shape, connectivity, later_only=True)
-    values_around = look_around(pixels, value, shape, connectivity, later_only=True)
-    packed = [np.zeros(0, np.int64)]
-    for (band, names), (_, heights) in zip(names_around, values_around, strict=True):
-        for other, height in zip(names, heights, strict=True):
-            across = np.flatnonzero((other != name[band]) & (other > 0))
-            one, two = name[band][across].astype(np.int64), other[across]
-            pair = (np.minimum(one, two) - 1) * (outside + 1) + np.maximum(one, two) - 1
-            packed.append((pair << 16) | np.minimum(value[band][across], height[across]))
-    together = np.unique(np.concatenate(packed))
+    steps = [1, shape[1]] if connectivity == 4 else [1, shape[1] - 1, shape[1], shape[1] + 1]
+    name = (basin + 1).astype(np.int32)
+    found, neighbour = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for band, around in look_around(pixels, name, shape, connectivity, later_only=True):
+        for other, step in zip(around, steps, strict=True):
+            across = np.flatnonzero((other != name[band]) & (other > 0)) + band.start
+            found.append(across)
+            neighbour.append(pixels[across] + step)
+    one = np.concatenate(found)
+    two = np.searchsorted(pixels, np.concatenate(neighbour))
+    low, high = np.minimum(basin[one], basin[two]), np.maximum(basin[one], basin[two])
+    if outside >= _MOST_BASINS:
+        raise InputError(f"a probability map may have {_MOST_BASINS} local maxima; found {outside}")
+    together = np.unique(((low * (outside + 1) + high) << 16) | np.minimum(values[one], values[two]))
     pair = together >> 16
     last = np.flatnonzero(np.append(pair[1:] != pair[:-1], True)[: len(pair)])
     first, second = np.divmod(pair[last], outside + 1)

@@ -67,7 +67,9 @@ def label_pixels(pixels: np.ndarray, shape: tuple[int, ...], connectivity: int) 
     """
     count = len(pixels)
     pairs = [np.zeros((2, 0), np.int64)]
-    for band, around in look_around(pixels, np.arange(1, count + 1), shape, connectivity, later_only=True):
+    for band, around in look_around(
+        pixels, np.arange(1, count + 1, dtype=np.int32), shape, connectivity, later_only=True
+    ):
         own = np.arange(band.start, band.stop)
         pairs += [np.stack([own, other - 1])[:, other > 0] for other in around]
     one, two = np.concatenate(pairs, axis=1)
