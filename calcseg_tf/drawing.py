@@ -1,12 +1,15 @@
 """The parts that pictures share: a window of the image, outlines along pixel edges, a scale bar, safe text."""
 
 import dataclasses
+import io
 import math
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Box", "draw_outline", "draw_scale_bar", "halo", "plain_text", "reduce_blocks"]
+from data_prep.quiet import quiet
+
+__all__ = ["Box", "draw_outline", "draw_scale_bar", "figure_bytes", "halo", "plain_text", "reduce_blocks"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +95,21 @@ def draw_scale_bar(axes: Any, width_px: int, share: float, column_spacing_mm: fl
         color="white", ha="center", va="bottom", fontsize=8, path_effects=halo(2.0),
     )  # fmt: skip
     axes.set(xlim=(left, right), ylim=(low, high))
+
+
+def figure_bytes(figure: Any, kind: str, dpi: float) -> bytes:
+    """Returns a figure of matplotlib's as a file; equal figures give equal bytes.
+
+    Args:
+        figure: Drawn without pyplot.
+        kind: "png" or "pdf".
+        dpi: Of a PNG, and of the images in a PDF.
+    """
+    buffer = io.BytesIO()
+    # A date in the file would make equal results differ. Letters that no font has become boxes, without a warning each.
+    with quiet("matplotlib"):
+        figure.savefig(buffer, format=kind, dpi=dpi, metadata={{"png": "Software", "pdf": "CreationDate"}[kind]: None})
+    return buffer.getvalue()
 
 
 def halo(width: float) -> list[Any]:

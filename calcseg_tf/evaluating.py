@@ -17,7 +17,7 @@ from calcseg_tf.evaluation.froc import LOWEST_CODE
 from calcseg_tf.evaluation.maps import KeptMaps, MapFolder
 from calcseg_tf.evaluation.report import PAGE_FILE, write_report
 from calcseg_tf.inference.predictor import Predictor
-from calcseg_tf.model_directory import WEIGHTS_FILE, read_info
+from calcseg_tf.model_directory import load_network
 from calcseg_tf.models import model_name
 from calcseg_tf.probability_map import to_codes
 from calcseg_tf.scoring import add_record, score_split, split_records
@@ -75,9 +75,7 @@ def evaluate(config: EvaluatingConfig, manifest: Manifest, output_dir: pathlib.P
     if twice := sorted(set(names) & set(config.map_folders)):
         raise InputError(f"every model and folder of maps needs a name of its own; found {twice[0]} twice")
     for model_dir in config.model_dirs:
-        read_info(model_dir)
-        if not (model_dir / WEIGHTS_FILE).is_file():
-            raise InputError(f"a model directory needs {WEIGHTS_FILE} (is training unfinished?); found none", model_dir)
+        load_network(model_dir)  # a few seconds; the second model must not fail after hours of the first
     ids = [image_id for image_id, placement in manifest.split.items() if placement.split == config.split]
     folders = {name: MapFolder(folder) for name, folder in config.map_folders.items()}
     for folder in folders.values():

@@ -5,7 +5,7 @@ import dataclasses
 import io
 import itertools
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from calcseg_tf.evaluation.bootstrap import LEVEL
 from calcseg_tf.evaluation.definitions import definition_of, definitions
@@ -26,13 +26,17 @@ __all__ = [
     "comparison_tables",
     "difference_text",
     "errors_by_image",
+    "headline_paths",
     "p_text",
     "protocol_paths",
+    "undefined",
     "unique_names",
     "with_interval",
 ]
 
 AUC, AVERAGE_PRECISION = "pixel.roc_auc", "pixel.average_precision"
+
+_HEADLINE_PROTOCOLS = (PRIMARY, "hdogreg", "picai")  # the others are parts of hdogreg
 
 _DIFFERENCE = (
     "The first model's figure less the second's, each at its own operating threshold; interval and p over resamples of "
@@ -168,15 +172,17 @@ def comparison_tables(data_set: str, scored: Sequence[Scored], differences: Sequ
         _aligned([
             ("sensitivity at false alarms, by protocol", *names),
             *((label, *(with_interval(each.result, path) for each in scored))
-              for label, path in protocol_paths(scored[0].result)),
+              for label, path in headline_paths(scored[0].result)),
         ]),
     ]  # fmt: skip
     for pair in differences:
         labelled = [("pixel ROC AUC", AUC), ("pixel average precision", AVERAGE_PRECISION)]
-        labelled += protocol_paths(scored[0].result)
+        labelled += headline_paths(scored[0].result)
         rows = [(label, difference_text(pair.figures[path]), p_text(pair.figures[path])) for label, path in labelled]
         blocks.append(_aligned([(f"{pair.first} less {pair.second}", f"[{LEVEL:.0%}]", "p"), *rows]))
-    blocks += [f"{each.name}: threshold {each.result.threshold:.4f}, {each.threshold_rule}" for each in scored]
+    reasons = undefined(scored, (AUC, AVERAGE_PRECISION, *(path for _, path in headline_paths(scored[0].result))))
+    rules = [f"{each.name}: threshold {each.result.threshold:.4f}, {each.threshold_rule}" for each in scored]
+    blocks += ["\n".join(lines) for lines in (reasons, rules) if lines]
     return "\n\n".join(blocks)
 
 
@@ -190,9 +196,32 @@ def errors_by_image(result: EvaluationResult) -> dict[str, int]:
 
 
 def protocol_paths(result: EvaluationResult) -> list[tuple[str, str]]:
-    """Returns label and path of every sensitivity at a limit on false alarms, the paper's protocol first."""
-    ordered = sorted(result.protocols, key=lambda name: name != PRIMARY)
-    return [pair for name in ordered for pair in _points(result, name)]
+    """Returns label and path of every sensitivity at a limit on false alarms, protocol by protocol."""
+    per_image = [(protocol, limit, False) for protocol in result.protocols for limit in FALSE_ALARM_LIMITS]
+    per_cm2 = [(protocol, limit, True) for protocol in result.protocols for limit in LIMITS_PER_CM2]
+    points = per_image if result.area_reason else [*per_image, *per_cm2]
+    order = {protocol: place for place, protocol in enumerate(result.protocols)}
+    return [_point(*point) for point in sorted(points, key=lambda point: order[point[0]])]
+
+
+def headline_paths(result: EvaluationResult) -> list[tuple[str, str]]:
+    """Returns those on each protocol's own axis: HDoGReg's is per cm2, where that is known, others' per mammogram."""
+    paths = []
+    for protocol in _HEADLINE_PROTOCOLS:
+        per_cm2 = protocol == "hdogreg" and not result.area_reason
+        paths += [_point(protocol, limit, per_cm2) for limit in (LIMITS_PER_CM2 if per_cm2 else FALSE_ALARM_LIMITS)]
+    return paths
+
+
+def undefined(scored: Sequence[Scored], paths: Iterable[str]) -> list[str]:
+    """Returns why figures are undefined, each reason once, with the models for which it holds."""
+    models: dict[str, list[str]] = {}
+    for path in paths:
+        for each in scored:
+            reason = each.result.figures[path].reason
+            if reason and each.name not in models.setdefault(reason, []):
+                models[reason].append(each.name)
+    return [f"{', '.join(names)}: n/a, {reason}" for reason, names in models.items()]
 
 
 def with_interval(result: EvaluationResult, path: str) -> str:
@@ -211,12 +240,9 @@ def p_text(difference: PairedDifference) -> str:
     return "n/a" if difference.p is None else f"{difference.p:.3f}"
 
 
-def _points(result: EvaluationResult, protocol: str) -> Iterator[tuple[str, str]]:
-    for limit in FALSE_ALARM_LIMITS:
-        yield f"{protocol}: {limit:g} / mammogram", f"froc.{protocol}.operating_points.{limit:g}.sensitivity"
-    if not result.area_reason:
-        for limit in LIMITS_PER_CM2:
-            yield f"{protocol}: {limit:g} / cm²", f"froc.{protocol}.operating_points_per_cm2.{limit:g}.sensitivity"
+def _point(protocol: str, limit: float, per_cm2: bool) -> tuple[str, str]:
+    path, unit = ("operating_points_per_cm2", "cm²") if per_cm2 else ("operating_points", "mammogram")
+    return f"{protocol}: {limit:g} / {unit}", f"froc.{protocol}.{path}.{limit:g}.sensitivity"
 
 
 def _figure(result: EvaluationResult, path: str) -> dict[str, object]:

@@ -1,13 +1,12 @@
 """The paper's Figs 4 and 5: a mammogram, a window of it nine times enlarged, the annotation, and every model's map."""
 
 import dataclasses
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from calcseg_tf.drawing import Box, draw_outline, draw_scale_bar, halo, plain_text, reduce_blocks
+from calcseg_tf.drawing import Box, draw_outline, draw_scale_bar, figure_bytes, halo, plain_text, reduce_blocks
 from calcseg_tf.evaluation.crops import ANNOTATION_COLOUR, breast_window
 from calcseg_tf.heat_map import heat_colours
 from calcseg_tf.probability_map import from_code
@@ -107,10 +106,7 @@ def draw_example(record: Record, predictions: Sequence[Prediction], title: str) 
         for number in range(panels)
     ]  # fmt: skip
     _draw_panels(axes, record, predictions)
-    png, pdf = io.BytesIO(), io.BytesIO()
-    figure.savefig(png, format="png", dpi=_DPI, metadata={"Software": None})
-    figure.savefig(pdf, format="pdf", dpi=_DPI, metadata={"CreationDate": None})
-    return png.getvalue(), pdf.getvalue()
+    return figure_bytes(figure, "png", _DPI), figure_bytes(figure, "pdf", _DPI)
 
 
 def _draw_panels(axes: Sequence[Any], record: Record, predictions: Sequence[Prediction]) -> None:

@@ -1,13 +1,12 @@
 """Draws curves of one or several models on common axes: one style, legible in any colour vision, PNG and PDF."""
 
 import dataclasses
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from calcseg_tf.drawing import plain_text
+from calcseg_tf.drawing import figure_bytes, plain_text
 from calcseg_tf.evaluation.bootstrap import Band
 from data_prep.command import DISCLAIMER
 
@@ -114,13 +113,10 @@ def save_figure(figure: Any) -> tuple[bytes, bytes]:
     """Returns a figure as PNG and as PDF, the same bytes for the same figure."""
     import matplotlib
 
-    png, pdf = io.BytesIO(), io.BytesIO()
     with matplotlib.rc_context(STYLE):
-        figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
+        png = figure_bytes(figure, "png", 200)
         figure.set_layout_engine("none")  # laid out already
-        # A date in the file would make equal results differ.
-        figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
-    return png.getvalue(), pdf.getvalue()
+        return png, figure_bytes(figure, "pdf", 200)
 
 
 def plot_image(plot: Plot) -> np.ndarray:

@@ -1,12 +1,11 @@
 """The second look at the records: pictures of the chosen mammograms and of single finds, with their pixels."""
 
 import dataclasses
-import io
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from calcseg_tf.drawing import plain_text
+from calcseg_tf.drawing import figure_bytes, plain_text
 from calcseg_tf.evaluation.crops import CROP_PX, breast_window, draw_crop
 from calcseg_tf.evaluation.examples import Prediction, draw_example
 from calcseg_tf.evaluation.finds import Find
@@ -139,6 +138,4 @@ def draw_sheet(finds: Sequence[Find], crops: Sequence[np.ndarray], title: str) -
             cell.set_title(f"{plain_text(find.image_id, 28)}\n{place}", fontsize=7.5)
     if not finds:
         figure.text(0.5, 0.5, "none", ha="center", color="0.3")
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
-    return png.getvalue()
+    return figure_bytes(figure, "png", 150)

@@ -19,7 +19,8 @@ STRATA_PLOT = "strata"
 """Name of the file with the bars, beside those of the curves."""
 
 _LIMIT = 1.0  # false alarms, at which the legend of a FROC curve tells the sensitivity
-_UNDRAWN = ("hdogreg_regions", "hdogreg_dots")  # parts of another protocol, in the tables
+# What is drawn, each on the axes of its authors; the tables hold the rest.
+_FROC = ((PRIMARY, False), ("hdogreg", False), ("hdogreg", True), ("picai", False))
 
 _DIMENSIONS = {
     "area_px": "Area of the calcification, px",
@@ -37,7 +38,7 @@ def plot_all(results: Mapping[str, EvaluationResult], output_dir: pathlib.Path) 
         output_dir: Exists.
 
     Returns:
-        The PNG files by name: `froc_<protocol>`, those `_per_cm2`, `roc`, `precision_recall` and `STRATA_PLOT`.
+        The PNG files by name: `froc_<protocol>`, `froc_hdogreg_per_cm2`, `roc`, `precision_recall` and `STRATA_PLOT`.
     """
     drawn = {}
     figures = {name: draw_plot(plot) for name, plot in curve_plots(results).items()}
@@ -66,13 +67,12 @@ def curve_image(name: str, result: EvaluationResult) -> np.ndarray:
 
 def curve_plots(results: Mapping[str, EvaluationResult]) -> dict[str, Plot]:
     """Returns every curve by the name of its file, with bands and operating thresholds."""
-    plots = {}
-    first = next(iter(results.values()))
-    for protocol in first.protocols:
-        if protocol not in _UNDRAWN:
-            plots[f"froc_{protocol}"] = _froc(results, protocol, per_cm2=False)
-            if not any(result.area_reason for result in results.values()):
-                plots[f"froc_{protocol}_per_cm2"] = _froc(results, protocol, per_cm2=True)
+    measured = not any(result.area_reason for result in results.values())
+    plots = {
+        f"froc_{protocol}{'_per_cm2' if per_cm2 else ''}": _froc(results, protocol, per_cm2)
+        for protocol, per_cm2 in _FROC
+        if measured or not per_cm2
+    }
     return {**plots, "roc": _roc(results), "precision_recall": _precision_recall(results)}
 
 

@@ -9,8 +9,10 @@ from calcseg_tf.evaluation.comparison import (
     Scored,
     difference_text,
     errors_by_image,
+    headline_paths,
     p_text,
     protocol_paths,
+    undefined,
     with_interval,
 )
 from calcseg_tf.evaluation.definitions import definition_of, definitions
@@ -82,13 +84,9 @@ def figures_section(scored: Sequence[Scored]) -> Section:
         (label, definition_of(path, sentences) or "") for label, path in _FIGURES
     ]
     meanings += [(key, sentences[key]) for key in ("resolution", "ignored pixels", f"froc.{PRIMARY}")]
-    reasons = sorted({
-        f"{each.name}: {label} is undefined, {reason}"
-        for each in scored for label, path in _FIGURES if (reason := each.result.figures[path].reason)
-    } | {
-        f"No intervals: {reason}"
-        for each in scored if (reason := each.result.intervals["pixel.roc_auc"].reason) and len(result.patients) < 2
-    })  # fmt: skip
+    reasons = undefined(scored, [path for _, path in _FIGURES])
+    if len(result.patients) < 2:
+        reasons.append(f"No intervals: {result.intervals['pixel.roc_auc'].reason}.")
     return Section(
         "figures",
         "Figures",
@@ -110,13 +108,17 @@ def protocols_section(scored: Sequence[Scored]) -> Section:
     return Section(
         "protocols",
         "Sensitivity by protocol",
-        [table(caption, ["Protocol and limit", *(each.name for each in scored)], rows), definition_list(meanings)],
+        [
+            table(caption, ["Protocol and limit", *(each.name for each in scored)], rows),
+            _notes(undefined(scored, [path for _, path in protocol_paths(result)])),
+            definition_list(meanings),
+        ],
     )
 
 
 def differences_section(scored: Sequence[Scored], differences: Sequence[Difference]) -> Section:
     """What differs between two models, with paired intervals."""
-    labelled = [*_FIGURES[:2], *protocol_paths(scored[0].result), *_FIGURES[3:]]
+    labelled = [*_FIGURES[:2], *headline_paths(scored[0].result), *_FIGURES[3:]]
     parts: list[Content] = [
         element(
             "p",
@@ -129,6 +131,7 @@ def differences_section(scored: Sequence[Scored], differences: Sequence[Differen
                 for label, path in labelled if path in pair.figures]  # fmt: skip
         caption = f"{pair.first} less {pair.second}"
         parts.append(table(caption, ["Figure", f"Difference [{LEVEL:.0%}]", "p"], rows))
+    parts.append(element("p", "Every other figure is in comparison.csv.", class_="muted"))
     return Section("differences", "Paired differences", parts)
 
 

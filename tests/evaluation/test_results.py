@@ -18,11 +18,17 @@ _FILES = {
     "metrics.json", "roc.csv", "precision_recall.csv", "pixels.csv", "bands.csv", "images.csv", "calcifications.csv",
     "candidates.csv", "candidates_picai.csv", "strata.csv", *(f"froc_{name}.csv" for name in SWEEPS),
 }  # fmt: skip
-# The parts of hdogreg are in the tables alone.
-_DRAWN = [f"froc_{name}" for name in SWEEPS if name not in ("hdogreg_regions", "hdogreg_dots")]
 _PLOTS = {
     f"{name}.{ending}"
-    for name in ("roc", "precision_recall", "strata", *_DRAWN, *(f"{name}_per_cm2" for name in _DRAWN))
+    for name in (
+        "froc_zamir",
+        "froc_hdogreg",
+        "froc_hdogreg_per_cm2",
+        "froc_picai",
+        "roc",
+        "precision_recall",
+        "strata",
+    )
     for ending in ("png", "pdf")
 }
 

@@ -18,7 +18,9 @@ __all__ = ["drawn_map", "score_maps"]
 def drawn_map(record: Record, blur: float, noise: float, seed: int = 0) -> np.ndarray:
     """Draws what a network might make of a record: its calcifications in all strengths, blurred, and noise."""
     rng = np.random.default_rng(seed)
-    truth = ndimage.gaussian_filter((record.mask == 1) * rng.uniform(0.2, 1.2, record.mask.shape), blur) * (1 + blur)
+    labels, count = ndimage.label(record.mask == 1, np.ones((3, 3)))
+    strength = np.append(0.0, rng.uniform(0.1, 1.2, count))[labels]
+    truth = ndimage.gaussian_filter(strength, blur) * (1 + blur)
     noisy = truth + noise * ndimage.gaussian_filter(rng.normal(size=record.mask.shape), 1.5)
     return np.rint(np.clip(noisy, 0, 1) * 65535).astype(np.uint16)
 
