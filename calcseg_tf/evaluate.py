@@ -30,21 +30,12 @@ flags.register_multi_flags_validator(
 
 def main() -> None:
     """Predicts and scores every mammogram of the split, and writes the report."""
-    from calcseg_tf.evaluating import EvaluatingConfig, evaluate
-    from data_prep.errors import InputError
+    from calcseg_tf.evaluating import EvaluatingConfig, evaluate, named_folders
     from data_prep.manifest import read_manifest
 
-    map_folders: dict[str, pathlib.Path] = {}
-    for entry in _PROBABILITY_DIR.value:
-        name, equals, folder = entry.partition("=")
-        if not equals or not folder:
-            raise InputError(f"--probability_dir must be NAME=FOLDER; found {entry!r}")
-        if name in map_folders:
-            raise InputError(f"every folder of maps needs a name of its own; found {name} twice")
-        map_folders[name] = pathlib.Path(folder)
     config = EvaluatingConfig(
         model_dirs=tuple(map(pathlib.Path, _MODEL_DIR.value)),
-        map_folders=map_folders,
+        map_folders=named_folders(_PROBABILITY_DIR.value),
         split=_SPLIT.value,
         threshold=_THRESHOLD.value,
         connectivity=int(_CONNECTIVITY.value),

@@ -25,7 +25,7 @@ from data_prep.errors import InputError
 from data_prep.manifest import Manifest, render_manifest
 from data_prep.schema import Record
 
-__all__ = ["EvaluatingConfig", "evaluate"]
+__all__ = ["EvaluatingConfig", "evaluate", "named_folders", "scores"]
 
 _MAPS_RULE = "--threshold"
 _PACKAGES = (
@@ -63,13 +63,41 @@ class EvaluatingConfig:
                 raise InputError(f"the name in --probability_dir=name=folder is a folder's name; found {name!r}")
 
 
+def named_folders(entries: Sequence[str]) -> dict[str, pathlib.Path]:
+    """Parses the values of --probability_dir.
+
+    Raises:
+        InputError: One is not NAME=FOLDER, or a name comes twice.
+    """
+    folders: dict[str, pathlib.Path] = {}
+    for entry in entries:
+        name, equals, folder = entry.partition("=")
+        if not equals or not folder:
+            raise InputError(f"--probability_dir must be NAME=FOLDER; found {entry!r}")
+        if name in folders:
+            raise InputError(f"every folder of maps needs a name of its own; found {name} twice")
+        folders[name] = pathlib.Path(folder)
+    return folders
+
+
 def evaluate(config: EvaluatingConfig, manifest: Manifest, output_dir: pathlib.Path) -> str:
     """Scores everything, writes the report, and returns what a person should read.
 
-    Between scoring and drawing the maps are kept in the system's folder for temporary files.
-
     Raises:
         InputError: A model, a map or the records break a rule; what can be checked is checked before the work.
+    """
+    with scores(config, manifest) as scored:
+        return _report(scored, manifest, config, output_dir)
+
+
+@contextlib.contextmanager
+def scores(config: EvaluatingConfig, manifest: Manifest) -> Iterator[list[Scored]]:
+    """Scores every model and every folder of maps.
+
+    The models' maps are kept in the system's folder for temporary files until the context ends.
+
+    Raises:
+        InputError: As `evaluate`.
     """
     names = unique_names(config.model_dirs)
     if twice := sorted(set(names) & set(config.map_folders)):
@@ -85,8 +113,7 @@ def evaluate(config: EvaluatingConfig, manifest: Manifest, output_dir: pathlib.P
         for name, model_dir in zip(names, config.model_dirs, strict=True):
             kept = stack.enter_context(tempfile.TemporaryDirectory(prefix="calcseg-maps-"))
             scored.append(_score_model(name, model_dir, KeptMaps(pathlib.Path(kept), LOWEST_CODE), manifest, config))
-        scored += [_score_maps(name, folder, manifest, config) for name, folder in folders.items()]
-        return _report(scored, manifest, config, output_dir)
+        yield [*scored, *(_score_maps(name, folder, manifest, config) for name, folder in folders.items())]
 
 
 def _score_model(

@@ -1,0 +1,180 @@
+import dataclasses
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from calcseg_tf.evaluating import EvaluatingConfig, evaluate, named_folders, scores
+from calcseg_tf.evaluation.froc import LOWEST_CODE
+from calcseg_tf.inference.predictor import Predictor
+from calcseg_tf.model_directory import read_info, write_info
+from calcseg_tf.probability_map import to_codes
+from data_prep.command import DISCLAIMER
+from data_prep.errors import InputError
+from data_prep.manifest import read_manifest
+from data_prep.png import encode_png
+from tests.fakes.commands import assert_one_line_error, run_modules
+from tests.fakes.pages import elements, parse_page, text_of
+from tests.fakes.records import fake_record, write_fake_records
+from tests.test_commands import bright_spots, write_model
+
+IDS = ["image-0", "image-1", "image-2"]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Records, two models of the same weights and different thresholds, and one's predictions as maps."""
+    folder = tmp_path_factory.mktemp("world")
+    pixels = bright_spots()
+    mask = (pixels == 4095).astype(np.uint8)
+    distractors = []
+    for number, image_id in enumerate(IDS):
+        changed = pixels.copy()
+        changed[50:53, 40 - number : 43] = 1800 + 100 * number  # bright enough for a threshold of 0.2, not of 0.5
+        distractors.append(fake_record(changed, mask, name=image_id, patient=f"patient-{number}"))
+    write_fake_records(folder / "records", {"train": [fake_record(name="t", patient="t")], "test": distractors})
+    strict = write_model(folder / "strict")
+    shutil.copytree(strict, folder / "loose")
+    rule = "the lowest of a test"
+    write_info(
+        folder / "loose",
+        dataclasses.replace(read_info(strict), operating_threshold=0.2, operating_threshold_rule=rule),
+    )
+    shutil.copytree(strict, folder / "broken")
+    (folder / "broken" / "model.weights.h5").write_bytes(b"no weights")
+    predictor = Predictor.load(strict)
+    (folder / "maps").mkdir()
+    for number, record in enumerate(distractors):
+        codes = to_codes(predictor.probability(record.intensity()))
+        path = folder / "maps" / record.image_id
+        if number:
+            path.with_suffix(".png").write_bytes(encode_png(codes))
+        else:
+            np.save(path.with_suffix(".npy"), codes / 65535)
+    for name, content in {"nan": np.nan, "small": None, "above": 2.0}.items():
+        shutil.copytree(folder / "maps", folder / name)
+        values = np.zeros((60, 50) if content is not None else (50, 60), np.float32)
+        values[3, 4] = content or 0.0
+        np.save(folder / name / "image-0.npy", values)
+    shutil.copytree(folder / "maps", folder / "missing")
+    (folder / "missing" / "image-2.png").unlink()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ended(world):
+    """The command run in every way, by name."""
+    calls = {
+        "models": [f"--model_dir={world / 'strict'},{world / 'loose'}"],
+        "nothing": [],
+        "no threshold": [f"--probability_dir=theirs={world / 'maps'}"],
+        "nan": [f"--probability_dir=theirs={world / 'nan'}", "--threshold=0.5"],
+    }
+    arguments = [
+        ["--workers=1", f"--records_dir={world / 'records'}", f"--output_dir={world / 'out' / name}", *call]
+        for name, call in calls.items()
+    ]
+    return dict(zip(calls, run_modules("calcseg_tf.evaluate", arguments), strict=True))
+
+
+def test_two_models_are_compared_each_at_its_own_threshold(ended, world):
+    assert ended["models"].returncode == 0, ended["models"].stderr
+    said = ended["models"].stdout
+    assert "Scoring 3 test mammograms of fake" in said
+    assert re.search(r"fake +strict +1\.0000 \[1\.0000, 1\.0000\] +1\.0000 \[.*\] +0\.5000\n", said)
+    assert "loose: threshold 0.2000, the lowest of a test" in said
+    assert "strict: threshold 0.5000, default, not chosen on data" in said
+    assert said.rstrip().endswith(DISCLAIMER)
+    out = world / "out" / "models"
+    assert f"Page: {out / 'evaluation.html'}" in said
+    alarms = {}
+    for name in ("strict", "loose"):
+        metrics = json.loads((out / name / "metrics.json").read_text())
+        alarms[name] = metrics["at_threshold"]["false_positives_per_image"]
+        assert metrics["context"]["operating_threshold_rule"] == read_info(world / name).operating_threshold_rule
+        assert metrics["context"]["model"]["name"] == "fcn"
+    assert alarms == {"strict": 0.0, "loose": 1.0}
+    comparison = json.loads((out / "comparison.json").read_text())
+    [pair] = comparison["differences"]
+    assert (pair["first"], pair["second"]) == ("strict", "loose")
+    assert pair["figures"]["at_threshold.false_positives_per_image"]["difference"] == -1.0
+    assert pair["figures"]["pixel.roc_auc"]["difference"] == 0.0
+
+
+def test_the_page_of_the_command_shows_both_and_holds_no_path(ended, world):
+    assert ended["models"].returncode == 0
+    page = (world / "out" / "models" / "evaluation.html").read_text(encoding="utf-8")
+    root = parse_page(page)
+    assert text_of(next(elements(root, "h1"))) == "Evaluation of strict, loose on fake, test split"
+    assert len(list(elements(root, "img"))) > 10
+    assert str(world) not in page
+    for written in (world / "out" / "models").rglob("*.json"):
+        assert str(world) not in written.read_text()
+
+
+def config_of(world, models=(), maps=(), **settings):
+    folders = named_folders([f"{name}={world / folder}" for name, folder in maps])
+    return EvaluatingConfig(tuple(world / name for name in models), folders, **settings)
+
+
+def test_maps_from_disk_give_exactly_the_figures_of_the_model_that_wrote_them(world):
+    config = config_of(world, ["strict"], [("theirs", "maps")], threshold=0.3, connectivity=4)
+    with scores(config, read_manifest(world / "records")) as [ours, theirs]:
+        assert (ours.name, theirs.name) == ("strict", "theirs")
+        assert ours.threshold_rule == theirs.threshold_rule == "--threshold"
+        assert ours.result.figures == theirs.result.figures
+        assert ours.result.connectivity == 4
+        for image_id in IDS:  # for pictures alone the model's are kept, without what is never counted
+            kept, whole = (each.maps.codes(image_id, (60, 50)) for each in (ours, theirs))
+            np.testing.assert_array_equal(kept, np.where(whole < LOWEST_CODE, 0, whole))
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nothing", ["--model_dir or --probability_dir must be given"]),
+        ("no threshold", ["probability maps have no operating threshold", "--threshold"]),
+        ("nan", ["image-0.npy", "probabilities lie in [0, 1]; found nan"]),
+    ],
+)
+def test_an_error_of_the_command_is_one_line_and_leaves_nothing(ended, world, name, words):
+    assert_one_line_error(ended[name], *words)
+    assert not (world / "out" / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, "nothing to evaluate"),
+        ({"models": ["strict", "strict/."]}, "not with itself"),
+        (
+            {"models": ["strict"], "maps": [("strict", "maps")], "threshold": 0.5},
+            "a name of its own; found strict twice",
+        ),
+        ({"maps": [("x", "maps"), ("x", "maps")], "threshold": 0.5}, "a name of its own; found x twice"),
+        ({"maps": [("", "maps")], "threshold": 0.5}, "the name in --probability_dir=name=folder"),
+        ({"maps": [("../x", "maps")], "threshold": 0.5}, "the name in --probability_dir=name=folder"),
+        ({"maps": [("x", "nowhere")], "threshold": 0.5}, "no such folder of probability maps"),
+        ({"maps": [("x", "maps")], "threshold": 0.001}, "at least 0.0025"),
+        ({"maps": [("x", "maps")], "threshold": 0.5, "connectivity": 6}, "connectivity must be 4 or 8; found 6"),
+        ({"maps": [("x", "maps")], "threshold": 0.5, "workers": 0}, "workers must be 1 or more; found 0"),
+        ({"maps": [("x", "above")], "threshold": 0.5}, "found 0 to 2"),
+        ({"maps": [("x", "small")], "threshold": 0.5}, "60 x 50; found 50 x 60"),
+        # These two are found before the first model's work is done.
+        ({"maps": [("y", "above"), ("x", "missing")], "threshold": 0.5}, "image-2.png or image-2.npy; found neither"),
+        ({"models": ["strict", "broken"]}, "not weights of this network"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_leaves_nothing(world, arguments, words):
+    with pytest.raises(InputError, match=re.escape(words)) as raised:
+        evaluate(config_of(world, **arguments), read_manifest(world / "records"), world / "unwritten")
+    assert "\n" not in str(raised.value)
+    assert not (world / "unwritten").exists()
+
+
+@pytest.mark.parametrize("entry", ["maps", "=", "name="])
+def test_maps_are_named(entry):
+    with pytest.raises(InputError, match="NAME=FOLDER"):
+        named_folders([entry])
