@@ -136,20 +136,19 @@ def _saddles(
     pixels: np.ndarray, values: np.ndarray, basin: np.ndarray, outside: int, shape: tuple[int, ...], connectivity: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns each pair of neighbouring basins once, first < second, with the highest saddle between them."""
-    steps = [1, shape[1]] if connectivity == 4 else [1, shape[1] - 1, shape[1], shape[1] + 1]
-    name = (basin + 1).astype(np.int32)
-    found, neighbour = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for band, around in look_around(pixels, name, shape, connectivity, later_only=True):
-        for other, step in zip(around, steps, strict=True):
-            across = np.flatnonzero((other != name[band]) & (other > 0)) + band.start
-            found.append(across)
-            neighbour.append(pixels[across] + step)
-    one = np.concatenate(found)
-    two = np.searchsorted(pixels, np.concatenate(neighbour))
-    low, high = np.minimum(basin[one], basin[two]), np.maximum(basin[one], basin[two])
     if outside >= _MOST_BASINS:
         raise InputError(f"a probability map may have {_MOST_BASINS} local maxima; found {outside}")
-    together = np.unique(((low * (outside + 1) + high) << 16) | np.minimum(values[one], values[two]))
+    steps = [1, shape[1]] if connectivity == 4 else [1, shape[1] - 1, shape[1], shape[1] + 1]
+    name = (basin + 1).astype(np.int32)
+    packed = [np.zeros(0, np.int64)]
+    for band, around in look_around(pixels, name, shape, connectivity, later_only=True):
+        across = [np.flatnonzero((other != name[band]) & (other > 0)) + band.start for other in around]
+        one = np.concatenate(across)
+        neighbours = [pixels[each] + step for each, step in zip(across, steps, strict=True)]
+        two = np.searchsorted(pixels, np.concatenate(neighbours))
+        low, high = np.minimum(basin[one], basin[two]), np.maximum(basin[one], basin[two])
+        packed.append(((low * (outside + 1) + high) << 16) | np.minimum(values[one], values[two]))
+    together = np.unique(np.concatenate(packed))
     pair = together >> 16
     last = np.flatnonzero(np.append(pair[1:] != pair[:-1], True)[: len(pair)])
     first, second = np.divmod(pair[last], outside + 1)

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from calcseg_tf.evaluation.pixel_graph import label_pixels
+from data_prep.components import label_components
 from data_prep.mask import CALCIFICATION, IGNORE
 
 __all__ = ["AnnotatedObjects", "PredictedComponents", "annotated_objects", "predicted_components", "predicted_pixels"]
@@ -88,7 +89,8 @@ def annotated_objects(codes: np.ndarray, mask: np.ndarray, connectivity: int = 8
         mask: uint8 [height, width]: 0 background, 1 calcification, 255 ignore.
         connectivity: 8 or 4.
     """
-    pixels, label, start = _by_label(np.flatnonzero(mask == CALCIFICATION), mask.shape, connectivity)
+    pixels = np.flatnonzero(mask == CALCIFICATION)
+    pixels, label, start = _by_label(pixels, *label_pixels(pixels, mask.shape, connectivity))
     area, centroid, box = _shapes(pixels, label, start, mask.shape[1])
     return AnnotatedObjects(area, centroid, box, _highest(codes, pixels, start), pixels, start)
 
@@ -103,7 +105,10 @@ def predicted_components(codes: np.ndarray, mask: np.ndarray, code: int, connect
         connectivity: 8 or 4.
     """
     pixels, _ = predicted_pixels(codes, mask, code)
-    pixels, label, start = _by_label(pixels, mask.shape, connectivity)
+    foreground = np.zeros(mask.shape, bool)
+    foreground.ravel()[pixels] = True
+    labels, count = label_components(foreground, connectivity)
+    pixels, label, start = _by_label(pixels, labels.ravel()[pixels].astype(np.int64) - 1, count)
     area, centroid, box = _shapes(pixels, label, start, mask.shape[1])
     touches_annotation, touches_ignored = np.zeros((2, len(area)), bool)
     touches_annotation[label[mask.ravel()[pixels] == CALCIFICATION]] = True
@@ -127,11 +132,8 @@ def _beside(pixels: np.ndarray, wanted: np.ndarray, connectivity: int) -> np.nda
     return found
 
 
-def _by_label(
-    pixels: np.ndarray, shape: tuple[int, ...], connectivity: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _by_label(pixels: np.ndarray, label: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns pixels by component, the component of each from 0 on, and where each one starts."""
-    label, count = label_pixels(pixels, shape, connectivity)
     order = np.argsort(label, kind="stable")
     return pixels[order], label[order], np.append(0, np.bincount(label, minlength=count).cumsum())
 
