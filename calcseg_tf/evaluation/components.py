@@ -8,7 +8,14 @@ from calcseg_tf.evaluation.pixel_graph import label_pixels
 from data_prep.components import label_components
 from data_prep.mask import CALCIFICATION, IGNORE
 
-__all__ = ["AnnotatedObjects", "PredictedComponents", "annotated_objects", "predicted_components", "predicted_pixels"]
+__all__ = [
+    "AnnotatedObjects",
+    "PredictedComponents",
+    "annotated_objects",
+    "predicted_components",
+    "predicted_pixels",
+    "shared_pixels",
+]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -115,6 +122,24 @@ def predicted_components(codes: np.ndarray, mask: np.ndarray, code: int, connect
     touches_ignored[label[_beside(pixels, mask == IGNORE, connectivity)]] = True
     return PredictedComponents(
         area, centroid, box, _highest(codes, pixels, start), touches_annotation, touches_ignored, pixels, start
+    )
+
+
+def shared_pixels(objects: AnnotatedObjects, components: PredictedComponents) -> tuple[np.ndarray, np.ndarray]:
+    """Finds the pixels that an object and a component share.
+
+    Returns:
+        For each such pixel the object and the component, int64 [shared] each.
+    """
+    is_object = np.zeros(1 + max(objects.pixels.max(initial=0), components.pixels.max(initial=0)), bool)
+    is_object[objects.pixels] = True
+    # A network may predict every pixel: nothing here is as large as they are, but for one byte each.
+    places = np.flatnonzero(is_object[components.pixels])
+    order = np.argsort(objects.pixels)
+    found = order[np.searchsorted(objects.pixels[order], components.pixels[places])]
+    return (
+        np.searchsorted(objects.start, found, side="right") - 1,
+        np.searchsorted(components.start, places, side="right") - 1,
     )
 
 

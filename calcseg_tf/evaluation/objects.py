@@ -8,7 +8,7 @@ import dataclasses
 import numpy as np
 from scipy.spatial import cKDTree
 
-from calcseg_tf.evaluation.components import AnnotatedObjects, PredictedComponents, predicted_components
+from calcseg_tf.evaluation.components import AnnotatedObjects, PredictedComponents, predicted_components, shared_pixels
 from data_prep.mask import IGNORE
 
 __all__ = [
@@ -156,11 +156,9 @@ def _neighbours(row: np.ndarray, column: np.ndarray, spacing: tuple[float, float
 
 def _overlaps(objects: AnnotatedObjects, components: PredictedComponents) -> np.ndarray:
     """Returns the IoU of each object with the union of the components that share a pixel with it."""
-    owner = np.repeat(np.arange(len(objects)), objects.area_px)
-    _, ours, theirs = np.intersect1d(objects.pixels, components.pixels, assume_unique=True, return_indices=True)
-    component = np.repeat(np.arange(len(components)), components.area_px)[theirs]
-    intersection = np.bincount(owner[ours], minlength=len(objects))
-    pairs = np.unique(np.stack([owner[ours], component]), axis=1)
+    ours, theirs = shared_pixels(objects, components)
+    intersection = np.bincount(ours, minlength=len(objects))
+    pairs = np.unique(np.stack([ours, theirs]), axis=1)
     touching = np.zeros(len(objects), np.int64)
     np.add.at(touching, pairs[0], components.area_px[pairs[1]])
     return np.asarray(intersection / (objects.area_px + touching - intersection))

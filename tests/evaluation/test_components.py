@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 from skimage import measure
 
-from calcseg_tf.evaluation.components import annotated_objects, predicted_components
+from calcseg_tf.evaluation.components import annotated_objects, predicted_components, shared_pixels
 from data_prep.components import check_mask, label_components
 from data_prep.errors import InputError
 from data_prep.mask import CALCIFICATION, IGNORE
@@ -101,3 +101,26 @@ def test_facts_agree_with_scikit_image(connectivity):
         assert found.touches_ignored.tolist() == [
             bool((mask[ndimage.binary_dilation(labels == each.label, shape)] == IGNORE).any()) for each in expected
         ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9).flatmap(
+        lambda shape: st.tuples(
+            hnp.arrays(np.uint16, shape, elements=st.integers(0, 3)),
+            hnp.arrays(np.uint8, shape, elements=st.sampled_from([0, 1, 1, 255])),
+        )
+    )
+)
+def test_shared_pixels_are_those_in_both_lists(image):
+    objects, components = annotated_objects(*image), predicted_components(*image, 2)
+    in_object = {
+        pixel: n for n in range(len(objects)) for pixel in objects.pixels[objects.start[n] : objects.start[n + 1]]
+    }
+    in_component = {
+        pixel: n
+        for n in range(len(components))
+        for pixel in components.pixels[components.start[n] : components.start[n + 1]]
+    }
+    expected = [(in_object[pixel], in_component[pixel]) for pixel in in_object.keys() & in_component.keys()]
+    assert sorted(zip(*map(np.ndarray.tolist, shared_pixels(objects, components)), strict=True)) == sorted(expected)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from calcseg_tf.evaluation.component_tree import at_or_above
-from calcseg_tf.evaluation.components import annotated_objects, predicted_components
+from calcseg_tf.evaluation.components import annotated_objects, predicted_components, shared_pixels
 from calcseg_tf.evaluation.froc import LOWEST_CODE, SweepCounts
 from calcseg_tf.probability_map import threshold_code
 from data_prep.errors import InputError
@@ -85,12 +85,7 @@ def find_candidates(
     objects = annotated_objects(codes, mask, connectivity)
     predicted = predicted_components(codes, mask, candidate_code, connectivity)
     overlap = np.zeros((len(objects), len(predicted)))
-    owner = np.repeat(np.arange(len(objects)), objects.area_px)
-    candidate_at = np.repeat(np.arange(len(predicted)), predicted.area_px)
-    _, in_objects, in_predicted = np.intersect1d(
-        objects.pixels, predicted.pixels, assume_unique=True, return_indices=True
-    )
-    np.add.at(overlap, (owner[in_objects], candidate_at[in_predicted]), 1.0)
+    np.add.at(overlap, shared_pixels(objects, predicted), 1.0)
     row, column = np.nonzero(overlap)
     shared = overlap[row, column]
     union = objects.area_px[row] + predicted.area_px[column] - shared
