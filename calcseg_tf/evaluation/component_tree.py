@@ -109,15 +109,13 @@ def find_basins(
             connected within itself and nowhere lower than a neighbour.
     """
     count = len(pixels)
-    order = np.argsort(values, kind="stable")  # by value, then position
-    rank = np.empty(count, np.int32)
-    rank[order] = np.arange(1, count + 1, dtype=np.int32)
+    rank = (values.astype(np.int64) << 32) | np.arange(1, count + 1)  # by value, then position
     highest, beside_outside = rank.copy(), np.zeros(count, bool)
     for band, around in look_around(pixels, rank, shape, connectivity):
         highest[band] = functools.reduce(np.maximum, around, highest[band])
         if with_outside:
             beside_outside[band] = functools.reduce(np.logical_or, (each == 0 for each in around))
-    pointer = order[highest - 1]
+    pointer = (highest & 0xFFFFFFFF) - 1
     pointer[beside_outside] = count
     pointer = np.append(pointer, count)  # the outside points at itself
     while True:

@@ -8,7 +8,7 @@ from scipy.sparse.csgraph import connected_components
 
 __all__ = ["label_pixels", "look_around"]
 
-_BAND_PX = 1 << 18
+_BAND_PX = 1 << 17
 
 
 def look_around(
