@@ -38,7 +38,7 @@ class Line:
     """One model's curve.
 
     Attributes:
-        name: Of the model.
+        name: Of the model; "" where there is one alone.
         x: float64 [points], in the order of the curve.
         y: float64 [points].
         figure: What the curve comes to, such as "AUC 0.981"; ends the legend's line. May be "".
@@ -100,10 +100,10 @@ def draw_plot(plot: Plot) -> Any:
             axes.set_xlim(-0.02, 1.02)
         for number, line in enumerate(plot.lines):
             _draw_line(axes, plot, line, number, floor)
-        reasons = sorted({f"{line.name}: undefined, {line.reason}" for line in plot.lines if line.reason})
+        reasons = sorted({_joined(line.name, f"undefined, {line.reason}") for line in plot.lines if line.reason})
         for row, reason in enumerate(reasons):
             axes.text(0.02, 0.5 - 0.07 * row, plain_text(reason, 80), transform=axes.transAxes, color="0.3", fontsize=8)
-        if any(not line.reason for line in plot.lines):
+        if axes.get_legend_handles_labels()[1]:
             axes.legend(loc="best")
         figure.supxlabel(DISCLAIMER, fontsize=7, color="0.4")
     return figure
@@ -126,6 +126,10 @@ def plot_image(plot: Plot) -> np.ndarray:
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
 
 
+def _joined(*parts: str) -> str:
+    return ": ".join(part for part in parts if part)
+
+
 def _log_floor(plot: Plot) -> float:
     """Returns where zeros are drawn: half the smallest positive x of all lines (1 where there is none)."""
     parts = [part for line in plot.lines for part in (line.x, *(line.merging or ())[:1])]
@@ -138,7 +142,7 @@ def _draw_line(axes: Any, plot: Plot, line: Line, number: int, floor: float) -> 
         return
     colour = PALETTE[number % len(PALETTE)]
     dash = _DASHES[number % len(_DASHES)]
-    label = plain_text(f"{line.name}: {line.figure}" if line.figure else line.name, 60)
+    label = plain_text(_joined(line.name, line.figure), 60)
     style = {"drawstyle": "steps-post"} if plot.steps else {}
     axes.plot(np.maximum(line.x, floor), line.y, color=colour, linestyle=dash, label=label, **style)
     if line.merging is not None:

@@ -1,5 +1,6 @@
 """The paper's Fig. 6 a-c of one or several evaluations on common axes, and sensitivities by kinds of calcifications."""
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping
 
@@ -30,24 +31,22 @@ _DIMENSIONS = {
 }
 
 
-def plot_all(results: Mapping[str, EvaluationResult], output_dir: pathlib.Path) -> dict[str, bytes]:
+def plot_all(results: Mapping[str, EvaluationResult], output_dir: pathlib.Path) -> None:
     """Draws every figure into a folder, each as .png and .pdf.
+
+    They are `froc_<protocol>`, `froc_hdogreg_per_cm2` where the breasts' areas are known, `roc`, `precision_recall` and
+    `STRATA_PLOT`.
 
     Args:
         results: Of the same images, by name of the model; the name "" is not shown.
         output_dir: Exists.
-
-    Returns:
-        The PNG files by name: `froc_<protocol>`, `froc_hdogreg_per_cm2`, `roc`, `precision_recall` and `STRATA_PLOT`.
     """
-    drawn = {}
     figures = {name: draw_plot(plot) for name, plot in curve_plots(results).items()}
     figures[STRATA_PLOT] = draw_bars(strata_panels(results), "sensitivity at the operating threshold")
     for name, figure in figures.items():
-        drawn[name], pdf = save_figure(figure)
-        (output_dir / f"{name}.png").write_bytes(drawn[name])
+        png, pdf = save_figure(figure)
+        (output_dir / f"{name}.png").write_bytes(png)
         (output_dir / f"{name}.pdf").write_bytes(pdf)
-    return drawn
 
 
 def curve_image(name: str, result: EvaluationResult) -> np.ndarray:
@@ -62,7 +61,8 @@ def curve_image(name: str, result: EvaluationResult) -> np.ndarray:
     """
     draw = {"froc": lambda results: _froc(results, PRIMARY, False, plain=True), "roc": _plain_roc,
             "precision_recall": _plain_precision_recall}[name]  # fmt: skip
-    return plot_image(draw({"": result}))
+    plot = draw({"": result})
+    return plot_image(dataclasses.replace(plot, title=plot.title.split(";")[0]))  # without bands
 
 
 def curve_plots(results: Mapping[str, EvaluationResult]) -> dict[str, Plot]:

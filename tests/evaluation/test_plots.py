@@ -63,6 +63,14 @@ def test_every_model_has_a_colour_a_dash_and_a_marker_of_its_own():
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [f"model {n}" for n in range(4)]
 
 
+def test_one_model_alone_needs_no_name():
+    figure = draw_plot(plot(line("", figure="AUC 0.9")))
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["AUC 0.9"]
+    assert draw_plot(plot(line(""))).axes[0].get_legend() is None
+    undefined = Line("", np.zeros(0), np.zeros(0), reason="no calcification in the images")
+    assert draw_plot(plot(undefined)).axes[0].texts[0].get_text() == "undefined, no calcification in the images"
+
+
 def test_a_band_is_drawn_where_there_is_one():
     x = np.array([0.1, 1.0, 2.0])
     band = Band(x, x, np.array([0.1, np.nan, 0.3]), np.array([0.2, np.nan, 0.4]))
