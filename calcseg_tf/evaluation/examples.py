@@ -10,6 +10,7 @@ from calcseg_tf.drawing import Box, draw_outline, draw_scale_bar, figure_bytes, 
 from calcseg_tf.evaluation.crops import ANNOTATION_COLOUR, breast_window
 from calcseg_tf.heat_map import heat_colours
 from calcseg_tf.probability_map import from_code
+from data_prep.breast import breast_mask
 from data_prep.command import DISCLAIMER
 from data_prep.mask import CALCIFICATION, IGNORE
 from data_prep.schema import Record
@@ -46,21 +47,23 @@ class Prediction:
 
 
 def differing_window(
-    mask: np.ndarray, predictions: Sequence[Prediction], spacing_mm: tuple[float, float] | None
+    mask: np.ndarray, predictions: Sequence[Prediction], breast: np.ndarray, spacing_mm: tuple[float, float] | None
 ) -> Box:
-    """Chooses the window, a ninth of the mammogram wide, in which the models differ in the most pixels.
+    """Chooses the window, a ninth of the mammogram wide, in which the models differ in the most pixels of the breast.
 
-    One model is compared with the annotation. Where nothing differs, the window holds the most pixels in error, or else
-    the most calcification pixels. Ignored pixels do not count.
+    One model is compared with the annotation. Where nothing differs, the window holds the most pixels in error, in the
+    breast or else anywhere, or else the most calcification pixels. Ignored pixels do not count.
 
     Args:
         mask: uint8 [height, width].
         predictions: At least one.
+        breast: bool [height, width]; film borders and labels make large differences that show nothing.
         spacing_mm: (row, column); makes the window physically square.
     """
     wrong = np.stack([(each.predicted != (mask == CALCIFICATION)) & (mask != IGNORE) for each in predictions])
     differing = wrong.any(axis=0) & ~wrong.all(axis=0)
-    ranked = (differing, wrong.any(axis=0), mask == CALCIFICATION)
+    erring = wrong.any(axis=0)
+    ranked = (differing & breast, erring & breast, erring, mask == CALCIFICATION)
     pixels = next((each for each in ranked if each.any()), ranked[-1])
     row_mm, column_mm = spacing_mm or (1.0, 1.0)
     side = max(mask.shape[0] * row_mm, mask.shape[1] * column_mm) / _ZOOM
@@ -111,7 +114,7 @@ def draw_example(record: Record, predictions: Sequence[Prediction], title: str) 
 
 def _draw_panels(axes: Sequence[Any], record: Record, predictions: Sequence[Prediction]) -> None:
     intensity, mask, spacing = record.intensity(), record.mask, record.pixel_spacing_mm
-    box = differing_window(mask, predictions, spacing)
+    box = differing_window(mask, predictions, breast_mask(intensity), spacing)
     view = _View(breast_window(intensity), spacing)
     whole = Box(0, 0, *mask.shape)
     view.show(axes[0], intensity, whole, f"(a) input{_side(record)}")

@@ -174,10 +174,10 @@ def _examples_section(pictures: Pictures, examples: Mapping[str, str], several: 
     ]  # fmt: skip
     rule = (
         "The mammograms on which the models differ most in the number of errors at their operating thresholds, each at "
-        "the window in which their predictions differ in the most pixels."
+        "the window in which their predictions differ in the most pixels of the breast."
         if several
         else "The mammograms with the most errors at the operating threshold, each at the window in which the "
-        "prediction differs from the annotation in the most pixels."
+        "prediction differs from the annotation in the most pixels of the breast."
     )
     nothing = [] if figures else [element("p", "No mammogram has an error.")]
     return Section("examples", "Mammograms to look at", [element("p", rule), *nothing, *figures])

@@ -28,33 +28,46 @@ def annotation(*places, ignored=()):
     return mask
 
 
+def window(mask, predictions, spacing, breast=None):
+    return differing_window(mask, predictions, np.ones(mask.shape, bool) if breast is None else breast, spacing)
+
+
 def holds(box, row, column):
     return box.top <= row < box.bottom and box.left <= column < box.right
 
 
 def test_two_models_are_shown_where_they_differ_though_both_err_more_elsewhere():
     both_err = [(10, 10), (10, 12), (10, 14)]
-    box = differing_window(annotation(), [prediction(*both_err), prediction(*both_err, (150, 60))], None)
+    box = window(annotation(), [prediction(*both_err), prediction(*both_err, (150, 60))], None)
     assert (box.bottom - box.top, box.right - box.left) == (20, 20)
     assert holds(box, 150, 60)
 
 
 def test_one_model_is_shown_where_it_errs_and_ignored_pixels_are_no_error():
     found = prediction((100, 40), (20, 20), (20, 22), (160, 80))
-    assert holds(differing_window(annotation((100, 40), ignored=[(20, 20), (20, 22)]), [found], None), 160, 80)
+    assert holds(window(annotation((100, 40), ignored=[(20, 20), (20, 22)]), [found], None), 160, 80)
+
+
+def test_a_film_border_is_shown_only_where_nothing_differs_in_the_breast():
+    breast = np.zeros(SHAPE, bool)
+    breast[60:120] = True
+    border, inside = [(row, 85) for row in range(170, 180)], (90, 40)
+    one, other = prediction(), prediction(*border, inside)
+    assert holds(window(annotation(), [one, other], None, breast), *inside)
+    assert holds(window(annotation(), [one, prediction(*border)], None, breast), 175, 85)
 
 
 def test_models_that_agree_are_shown_in_error_or_else_at_the_calcifications():
     both = [prediction((30, 30)), prediction((30, 30))]
-    assert holds(differing_window(annotation(), both, None), 30, 30)
-    assert holds(differing_window(annotation((30, 30)), both, None), 30, 30)
-    empty = differing_window(annotation(), [prediction()], None)
+    assert holds(window(annotation(), both, None), 30, 30)
+    assert holds(window(annotation((30, 30)), both, None), 30, 30)
+    empty = window(annotation(), [prediction()], None)
     assert holds(empty, 90, 45)
 
 
 @pytest.mark.parametrize("place", [(0, 0), (179, 89), (0, 89)])
 def test_a_window_stays_inside_and_is_physically_square(place):
-    box = differing_window(annotation(place), [prediction()], (0.05, 0.1))
+    box = window(annotation(place), [prediction()], (0.05, 0.1))
     assert holds(box, *place)
     # 180 rows x 0.05 mm and 90 columns x 0.1 mm are 9 mm each: 1 mm is 20 rows, and 10 columns, of which 12 are least.
     assert (box.bottom - box.top, box.right - box.left) == (20, 12)
@@ -64,7 +77,7 @@ def test_a_window_stays_inside_and_is_physically_square(place):
 
 def test_a_tiny_mammogram_is_its_own_window():
     tiny = Prediction("model", np.zeros((5, 7), np.uint16), 1)
-    assert differing_window(np.zeros((5, 7), np.uint8), [tiny], None) == Box(0, 0, 5, 7)
+    assert window(np.zeros((5, 7), np.uint8), [tiny], None) == Box(0, 0, 5, 7)
 
 
 @pytest.mark.parametrize("spacing", [(0.07, 0.07), None])
