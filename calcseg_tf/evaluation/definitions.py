@@ -70,6 +70,14 @@ _DEFINITIONS = {
     "operating_points.*.threshold": "The threshold of that operating point, froc.zamir.",
     "operating_points.*.sensitivity": f"{_OPERATING_POINT} (protocol zamir).",
     "operating_points.*.false_positives_per_image": "False alarms / images at that threshold (protocol zamir).",
+    "operating_points.*.predicted_share": (
+        "Pixels predicted at that threshold / all pixels, over all images; where it is not small, one component may "
+        "cover much of a mammogram and overlap everything."
+    ),
+    "froc.*.operating_points.*.predicted_share": "Pixels predicted at that threshold / all pixels, over all images.",
+    "froc.*.operating_points_per_cm2.*.predicted_share": (
+        "Pixels predicted at that threshold / all pixels, over all images."
+    ),
     "froc.*.operating_points.*.threshold": "The threshold of that operating point.",
     "froc.*.operating_points.*.sensitivity": f"{_OPERATING_POINT}.",
     "froc.*.operating_points.*.false_positives_per_image": "False alarms / images at that threshold.",

@@ -15,7 +15,7 @@ from calcseg_tf.evaluation.pixel_curves import Figure
 from calcseg_tf.evaluation.rounding import Bounds
 from calcseg_tf.evaluation.threshold_figures import ThresholdFigure, threshold_figures
 from calcseg_tf.evaluation.uncertainty import LIMITS_PER_CM2, PARTIAL_AREAS, Grids, Weighted, weigh
-from calcseg_tf.probability_map import from_code
+from calcseg_tf.probability_map import from_code, threshold_code
 from data_prep.errors import InputError
 
 __all__ = ["PRIMARY", "EvaluationResult", "Stratum", "choose_threshold"]
@@ -136,6 +136,16 @@ class EvaluationResult:
             per_cm2: Whether the limit is per cm2 of breast, not per mammogram.
         """
         return froc.operating_point(self.froc[protocol], limit, per_cm2)
+
+    def predicted_share(self, threshold: float) -> float:
+        """Returns the share of all pixels that are predicted at a threshold; ignored pixels are left out.
+
+        Where it is not small, one component may cover everything: it touches every calcification, which the paper's
+        protocol takes for a perfect result without false alarms.
+        """
+        code = threshold_code(threshold)
+        every = np.add(*self.pixels)
+        return float(every[code:].sum() / max(1, every.sum()))
 
     def sensitivity_at(self, limit: float, protocol: str = PRIMARY, per_cm2: bool = False) -> Figure:
         """The sensitivity of `operating_point`, or the reason why there is none."""

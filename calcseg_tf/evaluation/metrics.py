@@ -15,6 +15,7 @@ from data_prep.command import DISCLAIMER
 __all__ = ["build_metrics", "summary_table"]
 
 _LISTED_POINTS = 200  # of a FROC curve; the tables hold all
+_MUCH = 0.05  # of all pixels; of mammograms full of calcifications less than a hundredth is calcified
 
 
 def build_metrics(result: EvaluationResult, context: Mapping[str, object] | None = None) -> dict[str, object]:
@@ -81,7 +82,16 @@ def summary_table(result: EvaluationResult) -> str:
     if len(result.patients) < 2:
         reasons.add("intervals: one patient alone cannot be resampled")
     lines += [f"n/a: {reason}" for reason in sorted(reasons - {""})]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_cautions(result)])
+
+
+def _cautions(result: EvaluationResult) -> list[str]:
+    """Says where the paper's protocol cannot be believed: any overlap finds, so what covers everything finds all."""
+    points = [point for limit in FALSE_ALARM_LIMITS if (point := result.operating_point(limit)) is not None]
+    share = max((result.predicted_share(point.threshold) for point in points), default=0.0)
+    if share < _MUCH:
+        return []
+    return [f"caution: up to {share:.0%} of all pixels are predicted there; what covers so much finds anything"]
 
 
 def _take(result: EvaluationResult, prefix: str, undefined: dict[str, str]) -> dict[str, float | None]:
@@ -153,6 +163,7 @@ def _operating_points(
             "threshold": point.threshold if point else None,
             "sensitivity": point.sensitivity if point else None,
             "false_positives_per_image": point.false_positives_per_image if point else None,
+            "predicted_share": result.predicted_share(point.threshold) if point else None,
         }
     return points
 

@@ -205,7 +205,7 @@ def test_a_healthy_set_leaves_what_it_cannot_say_undefined_with_reasons():
         assert metrics["froc"][protocol]["false_positives_per_cm2"] is None
     assert metrics["froc"]["zamir"]["false_positives_per_image"][0] == 1.0
     assert metrics["operating_points"]["1"] == {
-        "threshold": None, "sensitivity": None, "false_positives_per_image": None,
+        "threshold": None, "sensitivity": None, "false_positives_per_image": None, "predicted_share": None,
     }  # fmt: skip
     assert metrics["confidence_intervals"]["pixel.roc_auc"] == {"low": None, "high": None, "samples": 0}
     for path in ("pixel.roc_auc", "pixel.average_precision", "rounding.pixel.roc_auc", "at_threshold.dice"):
@@ -215,6 +215,20 @@ def test_a_healthy_set_leaves_what_it_cannot_say_undefined_with_reasons():
         assert metrics["undefined"][path] == "the breast area of 2 of 2 images is unknown"
     assert "n/a" in summary_table(result)
     assert np.isnan(result.bands["froc.zamir"].value).all()
+
+
+def test_a_map_that_covers_everything_is_not_told_without_a_caution():
+    mask = np.zeros((20, 25), np.uint8)
+    mask[3, 4] = 1
+    evaluation = Evaluation()
+    evaluation.add(np.full(mask.shape, 0.25, np.float32), mask, "1", "a")
+    result = evaluation.result(10)
+    # The paper's protocol: one component, which touches the one calcification.
+    assert build_metrics(result)["operating_points"]["2"] == {
+        "threshold": LOWEST_CODE / 65535, "sensitivity": 1.0, "false_positives_per_image": 0.0, "predicted_share": 1.0,
+    }  # fmt: skip
+    assert "caution: up to 100% of all pixels are predicted there" in summary_table(result)
+    assert "caution" not in summary_table(_filled().result(10))
 
 
 def test_one_patient_has_figures_and_no_intervals():
