@@ -10,6 +10,7 @@ from calcseg_tf.evaluation.evaluation_result import PRIMARY, EvaluationResult
 from calcseg_tf.evaluation.froc import FALSE_ALARM_LIMITS, FrocCurve
 from calcseg_tf.evaluation.pixel_curves import Figure, log_floor, thin
 from calcseg_tf.evaluation.uncertainty import LIMITS_PER_CM2
+from calcseg_tf.evaluation.wording import counted
 from data_prep.command import DISCLAIMER
 
 __all__ = ["build_metrics", "summary_table"]
@@ -66,12 +67,11 @@ def summary_table(result: EvaluationResult) -> str:
         ("  mean IoU of the images", "at_threshold.mean_iou_images"),
     ]
     width = max(len(label) for label, _ in rows)
-    counts = ", ".join(
-        f"{count:,} {noun}{'' if count == 1 else 's'}"
-        for count, noun in (
-            (len(result.images), "image"), (len(result.patients), "patient"), (result.calcifications, "calcification"),
-        )
-    )  # fmt: skip
+    counts = ", ".join([
+        counted(len(result.images), "image"),
+        counted(len(result.patients), "patient"),
+        counted(result.calcifications, "calcification"),
+    ])  # fmt: skip
     lines = [f"{counts}; [{LEVEL:.0%} interval over patients]"]
     for label, path in rows:
         figure, interval = result.figures[path], result.intervals[path]

@@ -13,6 +13,7 @@ from calcseg_tf.evaluation.evaluation_result import PRIMARY, EvaluationResult
 from calcseg_tf.evaluation.line_plots import Line, Plot, draw_plot, plot_image, save_figure
 from calcseg_tf.evaluation.pixel_curves import log_floor, precision_recall_curve, roc_curve, thin
 from calcseg_tf.evaluation.tables import DRAWN_POINTS
+from calcseg_tf.evaluation.wording import counted
 
 __all__ = ["STRATA_PLOT", "curve_image", "curve_plots", "plot_all", "strata_panels"]
 
@@ -228,9 +229,7 @@ def _figure(result: EvaluationResult, path: str, before: str, after: str = "") -
 
 def _counted(results: Mapping[str, EvaluationResult]) -> str:
     result = next(iter(results.values()))
-    counts = f"{_plural(len(result.images), 'image')}, {_plural(result.calcifications, 'calcification')}"
-    return f"{counts}; {LEVEL:.0%} over {_plural(len(result.patients), 'patient')}"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    counts = f"{counted(len(result.images), 'image')}, {counted(result.calcifications, 'calcification')}"
+    if len(result.patients) < 2:  # who cannot be resampled
+        return counts
+    return f"{counts}; {LEVEL:.0%} over {counted(len(result.patients), 'patient')}"

@@ -22,6 +22,7 @@ from calcseg_tf.evaluation.html import definitions as definition_list
 from calcseg_tf.evaluation.line_plots import Plot
 from calcseg_tf.evaluation.page import Section
 from calcseg_tf.evaluation.strata import DIMENSIONS
+from calcseg_tf.evaluation.wording import counted
 
 __all__ = [
     "curves_section",
@@ -62,9 +63,9 @@ def lead(scored: Sequence[Scored]) -> Content:
     """Says what was counted, and the operating threshold of every model."""
     result = scored[0].result
     counts = (
-        f"{len(result.images):,} mammograms of {len(result.patients):,} patients with {result.calcifications:,} "
-        f"annotated calcifications. Brackets hold {LEVEL:.0%} intervals over {result.bootstrap_samples:,} resamples of "
-        "the patients."
+        f"{counted(len(result.images), 'mammogram')} of {counted(len(result.patients), 'patient')} with "
+        f"{counted(result.calcifications, 'annotated calcification')}. Brackets hold {LEVEL:.0%} intervals over "
+        f"{result.bootstrap_samples:,} resamples of the patients."
     )
     thresholds = [
         element("li", element("strong", each.name), f": operating threshold {each.result.threshold:.4f}, ",
