@@ -1,6 +1,6 @@
 """What evaluation costs, prediction excluded: time, memory, and the exact sweep against labelling at 100 thresholds.
 
-python -m benchmarks.evaluation_speed                  118 images of 3328 x 2560, 2 workers: 10 minutes, 0.5 GB of disk
+python -m benchmarks.evaluation_speed                  118 images of 3328 x 2560, 2 workers: 3 minutes, 0.5 GB of disk
 python -m benchmarks.evaluation_speed --images=8 --labelled=1
 
 * Each image has 10,000 and more predicted components at p >= 0.5: blobs with graded, noisy probabilities that merge as

@@ -12,7 +12,7 @@ __all__ = ["definition_of", "definitions"]
 
 _OPERATING_POINT = (
     "Highest sensitivity at thresholds that keep the limit, named by the path, on the mean false alarms per "
-    "mammogram, there and at every higher threshold, so that a prediction merged into one component does not pass"
+    "mammogram, there and at every higher threshold, so that one whose false alarms have merged does not pass"
 )
 
 _PROTOCOLS = {

@@ -13,7 +13,7 @@ from calcseg_tf.evaluation.image_score import ImageResult
 from calcseg_tf.evaluation.patient_counts import PatientCounts
 from calcseg_tf.evaluation.pixel_curves import Figure
 from calcseg_tf.evaluation.rounding import Bounds
-from calcseg_tf.evaluation.threshold_figures import ThresholdFigure, threshold_figures
+from calcseg_tf.evaluation.threshold_figures import ThresholdFigure, ratio, threshold_figures
 from calcseg_tf.evaluation.uncertainty import LIMITS_PER_CM2, PARTIAL_AREAS, Grids, Weighted, weigh
 from calcseg_tf.probability_map import from_code, threshold_code
 from data_prep.errors import InputError
@@ -268,9 +268,7 @@ def _stratum_figure(stratum: Stratum) -> ThresholdFigure:
     sentence = next(each.sentence for each in strata.DIMENSIONS if each.name == stratum.dimension)
 
     def compute(sums: Mapping[str, np.ndarray]) -> np.ndarray:
-        objects = sums[f"{prefix}.objects"]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(objects > 0, sums[f"{prefix}.detected"] / objects, np.nan)
+        return ratio(sums[f"{prefix}.detected"], sums[f"{prefix}.objects"])
 
     return ThresholdFigure(
         stratum.path,

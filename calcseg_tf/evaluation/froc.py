@@ -104,7 +104,8 @@ def admissible(false_positives_per_image: np.ndarray, limit: float) -> np.ndarra
 
     The second half matters. As the threshold falls, false alarms grow together: at the lowest thresholds of a poor
     network one component covers the breast, touches every calcification, and counts as no false alarm at all. Coming
-    down from the highest threshold and stopping at the first excess keeps that blob from being called a perfect result.
+    down from the highest threshold and stopping at the first excess keeps that blob from being called a perfect result,
+    unless no threshold had false alarms at all: `EvaluationResult.predicted_share` then tells it.
 
     Args:
         false_positives_per_image: float [..., thresholds], by ascending threshold.

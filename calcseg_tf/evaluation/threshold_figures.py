@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-__all__ = ["ThresholdFigure", "protocol_figures", "threshold_figures"]
+__all__ = ["ThresholdFigure", "protocol_figures", "ratio", "threshold_figures"]
 
 Sums = Mapping[str, np.ndarray]
 
@@ -58,18 +58,18 @@ def protocol_figures(protocol: str, prefix: str, area_reason: str) -> tuple[Thre
 
     def per_cm2(sums: Sums) -> np.ndarray:
         alarms = sums[f"{protocol}.false_positives"]
-        return np.full_like(alarms, np.nan) if area_reason else _ratio(alarms, sums["area_cm2"])
+        return np.full_like(alarms, np.nan) if area_reason else ratio(alarms, sums["area_cm2"])
 
     return (
         ThresholdFigure(
             f"{prefix}.sensitivity",
-            lambda sums: _ratio(sums[f"{protocol}.detected"], sums[f"{protocol}.objects"]),
+            lambda sums: ratio(sums[f"{protocol}.detected"], sums[f"{protocol}.objects"]),
             f"no annotated object of protocol {protocol} in the images",
             f"Annotated objects detected / annotated objects, as protocol {protocol} counts, over all images.",
         ),
         ThresholdFigure(
             f"{prefix}.false_positives_per_image",
-            lambda sums: _ratio(sums[f"{protocol}.false_positives"], sums["images"]),
+            lambda sums: ratio(sums[f"{protocol}.false_positives"], sums["images"]),
             "",
             f"False alarms, as protocol {protocol} counts, / images.",
         ),
@@ -82,21 +82,22 @@ def protocol_figures(protocol: str, prefix: str, area_reason: str) -> tuple[Thre
     )
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Returns numerator / denominator, NaN where the denominator is not positive."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(denominator > 0, numerator / denominator, np.nan)
 
 
 def _iou(sums: Sums) -> np.ndarray:
-    return _ratio(sums["tp"], sums["tp"] + sums["fp"] + sums["fn"])
+    return ratio(sums["tp"], sums["tp"] + sums["fp"] + sums["fn"])
 
 
 def _dice(sums: Sums) -> np.ndarray:
-    return _ratio(2 * sums["tp"], 2 * sums["tp"] + sums["fp"] + sums["fn"])
+    return ratio(2 * sums["tp"], 2 * sums["tp"] + sums["fp"] + sums["fn"])
 
 
 def _mean_iou_classes(sums: Sums) -> np.ndarray:
-    return (_iou(sums) + _ratio(sums["tn"], sums["tn"] + sums["fp"] + sums["fn"])) / 2
+    return (_iou(sums) + ratio(sums["tn"], sums["tn"] + sums["fp"] + sums["fn"])) / 2
 
 
 _PIXEL_FIGURES = (
@@ -104,7 +105,7 @@ _PIXEL_FIGURES = (
     ThresholdFigure("at_threshold.iou", _iou, _NOTHING, "TP / (TP + FP + FN), in pixels over all images."),
     ThresholdFigure(
         "at_threshold.object_iou",
-        lambda sums: _ratio(sums["object_iou"], sums["objects"]),
+        lambda sums: ratio(sums["object_iou"], sums["objects"]),
         _NO_OBJECT,
         "Mean over the annotated calcifications of the IoU, in pixels, with the union of all predicted components that "
         "share a pixel with it; 0 where none does.",
@@ -117,7 +118,7 @@ _PIXEL_FIGURES = (
     ),
     ThresholdFigure(
         "at_threshold.mean_iou_images",
-        lambda sums: _ratio(sums["image_iou"], sums["image_iou_count"]),
+        lambda sums: ratio(sums["image_iou"], sums["image_iou_count"]),
         _NOTHING,
         "Mean over the images of the IoU of their calcification pixels; images in which none is annotated and none "
         "predicted have no IoU and are left out.",
