@@ -143,6 +143,9 @@ def _batches(
     counts = [shard.examples for shard in shards]
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
+        # A shuffle mixes in the seed of its graph, which would be whatever the process was seeded with; where that is
+        # 0, TensorFlow compares `epoch_seed` with a number while it traces, and fails.
+        tf.random.set_seed(config.seed + 1)
         epoch_seed = tf.random.fold_in(tf.constant([config.seed, 0], tf.int64), epoch)
         start_seed = tf.random.split(epoch_seed, 2)[0]
 

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tensorflow.python.eager import context
 
 from calcseg_tf.augment import AugmentConfig
 from calcseg_tf.input_pipeline import InputConfig, crops_of, training_batch_ids, training_batches
@@ -231,6 +232,25 @@ def test_mammograms_that_are_held_out_are_never_seen_and_all_others_are(manifest
     batches = training_batches(manifest, small(steps_per_epoch=20), held_out=HELD_OUT).take(40)
     seen = {f"image-{number}" for batch in batches for number in numbers_of(batch)}
     assert seen == {f"image-{number}" for number in range(1, 11)} - HELD_OUT
+
+
+@pytest.fixture
+def restored_seed():
+    """Puts the seed of the process back."""
+    before = context.global_seed()
+    yield
+    tf.random.set_seed(before)
+
+
+@pytest.mark.parametrize("process_seed", [0, 1, 7])
+def test_the_seed_of_the_process_changes_nothing_and_is_left_alone(manifest, restored_seed, process_seed):
+    config = config_of(global_batch_size=2, steps_per_epoch=6, crops_per_image=2)
+    tf.random.set_seed(5)
+    expected = [images.numpy() for images, _ in training_batches(manifest, config).take(6)]
+    tf.random.set_seed(process_seed)
+    found = [images.numpy() for images, _ in training_batches(manifest, config).take(6)]
+    np.testing.assert_array_equal(found, expected)
+    assert context.global_seed() == process_seed
 
 
 def test_epochs_and_seeds_differ(manifest):
