@@ -11,39 +11,30 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from calcseg_tf.clinical.calcification import Calcification
+from calcseg_tf.clinical.definitions import DEFINITIONS
 from calcseg_tf.clinical.overlay import write_overlay
-from calcseg_tf.clinical.statistics import (
-    CLUSTER_MIN_CALCIFICATIONS,
-    CLUSTER_RADIUS_MM,
-    Calcification,
-    ImageStatistics,
-    measure,
-)
+from calcseg_tf.clinical.shape_statistics import ShapeStatistics
+from calcseg_tf.clinical.statistics import ImageStatistics, measure
 from calcseg_tf.probability_map import to_codes
 from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
 from data_prep.mammogram import SpacingSource
 from data_prep.png import encode_png
 
-__all__ = ["CALCIFICATIONS_FILE", "OVERLAY_FILE", "PROBABILITY_FILE", "STATISTICS_FILE", "write_prediction"]
+__all__ = [
+    "CALCIFICATIONS_FILE",
+    "OVERLAY_FILE",
+    "PROBABILITY_FILE",
+    "STATISTICS_FILE",
+    "statistics_content",
+    "write_prediction",
+]
 
 PROBABILITY_FILE = "probability.png"
 OVERLAY_FILE = "overlay.png"
 CALCIFICATIONS_FILE = "calcifications.csv"
 STATISTICS_FILE = "statistics.json"
-
-_DEFINITIONS = {
-    "calcification": "An 8-connected component of the pixels whose probability, rounded to 16 bits, is >= threshold.",
-    "row, column": "Centroid in pixels; (0, 0) is the centre of the first pixel.",
-    "area_mm2": "Pixels x row spacing x column spacing; worth as much as the spacing's source.",
-    "mean_area_mm2": "Mean over the calcifications.",
-    "std_area_mm2": "Sample standard deviation over the calcifications (n - 1).",
-    "clusters": (
-        f"DBSCAN of the centroids: at least {CLUSTER_MIN_CALCIFICATIONS} calcifications within {CLUSTER_RADIUS_MM:g} "
-        'mm of one of them, after "grouped" of BI-RADS, 5th edition (5 or more within 2 cm); neighbouring groups chain.'
-    ),
-    "undefined": "Why a figure is null.",
-}
 
 
 def write_prediction(
@@ -86,7 +77,7 @@ def write_prediction(
     try:
         (partial / PROBABILITY_FILE).write_bytes(encode_png(codes))
         _write_calcifications(statistics, partial / CALCIFICATIONS_FILE)
-        _write_statistics(statistics, codes.shape, model, partial / STATISTICS_FILE)
+        _write_statistics(statistics, model, partial / STATISTICS_FILE)
         write_overlay(partial / OVERLAY_FILE, intensity, codes, statistics, stem)
         _replace(partial, target)
     finally:
@@ -131,39 +122,54 @@ def _write_calcifications(statistics: ImageStatistics, path: pathlib.Path) -> No
         writer.writerows([getattr(found, name) for name in names] for found in statistics.calcifications)
 
 
-def _write_statistics(
-    statistics: ImageStatistics, shape: tuple[int, ...], model: Mapping[str, object], path: pathlib.Path
-) -> None:
-    spacing = statistics.pixel_spacing_mm
+def _write_statistics(statistics: ImageStatistics, model: Mapping[str, object], path: pathlib.Path) -> None:
     content = {
-        "count": statistics.count,
-        "mean_area_mm2": statistics.mean_area_mm2,
-        "std_area_mm2": statistics.std_area_mm2,
-        "mean_area_px": statistics.mean_area_px,
-        "std_area_px": statistics.std_area_px,
-        "pixel_spacing_mm": None if spacing is None else list(spacing),
-        "pixel_spacing_source": statistics.spacing_source.value,
-        "clusters": None if statistics.clusters is None else [dataclasses.asdict(each) for each in statistics.clusters],
-        "threshold": statistics.threshold,
-        "height": shape[0],
-        "width": shape[1],
+        **statistics_content(statistics),
         "model": dict(model),
         "undefined": _undefined(statistics),
-        "definitions": _DEFINITIONS,
+        "definitions": DEFINITIONS,
         "disclaimer": DISCLAIMER,
     }
     path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
+def statistics_content(statistics: ShapeStatistics) -> dict[str, object]:
+    """Returns statistics as JSON holds them: every field by its name, but for the table of calcifications.
+
+    Args:
+        statistics: Of an image, a cluster or a region.
+    """
+    content: dict[str, object] = {}
+    for field in dataclasses.fields(statistics):
+        value = getattr(statistics, field.name)
+        nested = dataclasses.is_dataclass(value) and not isinstance(value, type)
+        content[field.name] = dataclasses.asdict(value) if nested else value
+    if isinstance(statistics, ImageStatistics):
+        del content["calcifications"], content["clusters_reason"]  # calcifications.csv; "undefined"
+        del content["spacing_source"]
+        content["pixel_spacing_source"] = statistics.spacing_source.value
+        content["clusters"] = statistics.clusters and [statistics_content(each) for each in statistics.clusters]
+    return content
+
+
 def _undefined(statistics: ImageStatistics) -> dict[str, str]:
+    """Returns why each figure of the image that is null is so."""
+    no_spacing = statistics.pixel_spacing_mm is None
+    least = {"mean_area": 1, "extent": 1, "std_area": 2, "nearest_neighbour": 2}
     reasons = {}
-    for name, least in (("mean_area", 1), ("std_area", 2)):
-        if statistics.count < least:
-            reason = f"needs {least} calcification{'s' if least > 1 else ''}; there are {statistics.count}"
-            reasons[f"{name}_px"] = reasons[f"{name}_mm2"] = reason
-        elif statistics.pixel_spacing_mm is None:
-            reasons[f"{name}_mm2"] = f"the pixel spacing is unknown; see {name}_px"
-    if statistics.pixel_spacing_mm is None:
+    for field in dataclasses.fields(ShapeStatistics):
+        name, _, unit = field.name.rpartition("_")
+        if getattr(statistics, field.name) is not None:
+            continue
+        if statistics.count < least.get(name, 0):
+            needed = least[name]
+            reason = f"needs {needed} calcification{'s' if needed > 1 else ''}; there are {statistics.count}"
+        elif no_spacing:
+            reason = "the pixel spacing is unknown" + (f"; see {name}_px" if unit in ("mm", "mm2") else "")
+        else:
+            reason = "no breast is found in the image"
+        reasons[field.name] = reason
+    if no_spacing:
         reasons["pixel_spacing_mm"] = "neither the file nor the caller states it; areas are in pixels"
     if statistics.clusters is None:
         reasons["clusters"] = statistics.clusters_reason

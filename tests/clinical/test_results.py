@@ -86,7 +86,9 @@ def test_without_spacing_the_file_says_so(tmp_path):
     assert content["mean_area_px"] > 0
     assert content["clusters"] is None
     assert content["pixel_spacing_source"] == "unknown"
-    assert set(content["undefined"]) == {"mean_area_mm2", "std_area_mm2", "pixel_spacing_mm", "clusters"}
+    in_mm = {"mean_area_mm2", "std_area_mm2", "extent_mm", "nearest_neighbour_mm", "density_per_cm2"}
+    others = {"micro_count", "macro_count", "reference_area_cm2", "pixel_spacing_mm", "clusters"}
+    assert set(content["undefined"]) == in_mm | others
     with (tmp_path / "case" / "calcifications.csv").open(newline="") as file:
         assert {row["area_mm2"] for row in csv.DictReader(file)} == {""}
 
