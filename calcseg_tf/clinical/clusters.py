@@ -76,8 +76,8 @@ class Cluster(ShapeStatistics):
         row: Mean of their centroids, in pixels.
         column: Likewise.
         calcification_ids: Ascending.
-        hull: Corners (row, column) in px of the convex hull of their bounding boxes, as a closed polygon; (0, 0) is the
-            centre of the first pixel, so that corners lie on halves.
+        hull: Corners (row, column) in px of the convex hull of their bounding boxes, against the clock as displayed;
+            (0, 0) is the centre of the first pixel, so that corners lie on halves.
         elongation: Longer over shorter axis of the ellipse with the second moments of the centroids, in mm; None where
             the centroids lie on one line, which is longer than any ellipse.
         distribution: The descriptor.
