@@ -16,7 +16,7 @@ def main() -> None:
     from calcseg_tf.serving.exporting import export_version
 
     version_dir = export_version(pathlib.Path(_MODEL_DIR.value), pathlib.Path(_OUTPUT_DIR.value), _VERSION.value)
-    print(f"SavedModel: {version_dir}\nSignatures: serving_default, predict_png\n{DISCLAIMER}")
+    print(f"SavedModel: {version_dir}\nSignatures: serving_default, predict_png, predict_tiles, metadata\n{DISCLAIMER}")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ __all__ = [
     "WEIGHTS_FILE",
     "ModelInfo",
     "copy_weights",
+    "info_from_json",
     "load_network",
     "only_run_in",
     "read_info",
@@ -93,12 +94,25 @@ def read_info(model_dir: pathlib.Path) -> ModelInfo:
     if not path.is_file():
         raise InputError(f"a model directory needs {CONFIG_FILE}; found none", model_dir)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return info_from_json(json.loads(path.read_text(encoding="utf-8")))
+    except InputError as error:
+        raise InputError(error.rule, path) from None
+    except ValueError as error:
+        raise InputError(f"not a readable model config ({type(error).__name__}: {error})", path) from None
+
+
+def info_from_json(content: Mapping[str, Any]) -> ModelInfo:
+    """Takes a model's info from the content of its `config.json`; keys that this version does not know are passed over.
+
+    Raises:
+        InputError: Of another schema, or it breaks a rule.
+    """
+    try:
         if content["schema_version"] != _SCHEMA_VERSION:
-            raise InputError(f"schema_version must be {_SCHEMA_VERSION}; found {content['schema_version']}", path)
+            raise InputError(f"schema_version must be {_SCHEMA_VERSION}; found {content['schema_version']}")
         for name, kinds in (("data", dict), ("training", (dict, type(None)))):
             if not isinstance(content[name], kinds):
-                raise InputError(f"{name} must be an object; found a {type(content[name]).__name__}", path)
+                raise InputError(f"{name} must be an object; found a {type(content[name]).__name__}")
         options = dict(content["model"])
         return ModelInfo(
             model=model_config(options.pop("name"), **options),
@@ -108,10 +122,10 @@ def read_info(model_dir: pathlib.Path) -> ModelInfo:
             operating_threshold_rule=str(content["operating_threshold_rule"]),
             selection=content.get("selection"),
         )
-    except InputError as error:
-        raise InputError(error.rule, path) from None
+    except InputError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"not a readable model config ({type(error).__name__}: {error})", path) from None
+        raise InputError(f"not a readable model config ({type(error).__name__}: {error})") from None
 
 
 @contextlib.contextmanager

@@ -1,10 +1,14 @@
 """Version folders as TF Serving wants them: <output_dir>/<number>/saved_model.pb."""
 
+import json
 import pathlib
 import shutil
 
 from calcseg_tf.model_directory import CONFIG_FILE, load_network
-from calcseg_tf.serving.signatures import save_model
+from calcseg_tf.serving.contract import EXTRA_DIR, METADATA_FILE
+from calcseg_tf.serving.metadata import metadata_text
+from calcseg_tf.serving.signatures import ServedModel, save_model
+from calcseg_tf.serving.warm_up import write_warm_up
 from data_prep.errors import InputError
 
 __all__ = ["export_version"]
@@ -13,7 +17,8 @@ __all__ = ["export_version"]
 def export_version(model_dir: pathlib.Path, output_dir: pathlib.Path, version: int = 0) -> pathlib.Path:
     """Exports a model directory as a new version, whole or not at all.
 
-    The model's `config.json` (threshold, normalisation, provenance) goes along in `assets.extra/`.
+    In `assets.extra/` go along the model's `config.json`, `metadata.json` with all that a client must know, and the
+    requests by which a server warms up.
 
     Args:
         model_dir: A trained or imported model.
@@ -39,9 +44,15 @@ def export_version(model_dir: pathlib.Path, output_dir: pathlib.Path, version: i
     partial = output_dir / f".{version}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        save_model(network, info, partial)
-        (partial / "assets.extra").mkdir()
-        shutil.copyfile(model_dir / CONFIG_FILE, partial / "assets.extra" / CONFIG_FILE)
+        config = (model_dir / CONFIG_FILE).read_text(encoding="utf-8")
+        metadata = metadata_text(json.loads(config), network, info)
+        served = ServedModel(network, info.model, metadata)
+        save_model(served, partial)
+        extra = partial / EXTRA_DIR
+        extra.mkdir()
+        (extra / CONFIG_FILE).write_text(config, encoding="utf-8")
+        (extra / METADATA_FILE).write_text(metadata, encoding="utf-8")
+        write_warm_up(extra, served.tiles, output_dir.name)
         partial.rename(final)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

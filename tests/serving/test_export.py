@@ -9,37 +9,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorflow_serving.apis import prediction_log_pb2
 
 from calcseg_tf.inference.predictor import Predictor
-from calcseg_tf.model_directory import save_weights, write_info
+from calcseg_tf.model_directory import read_info
 from calcseg_tf.serving.exporting import export_version
+from calcseg_tf.serving.metadata import read_metadata
 from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
 from tests.fakes.commands import assert_one_line_error, run_modules
 from tests.fakes.folder import write_png
-from tests.inference.test_tiling import SMALL, info_of, make_network
 
 STRANGER = pathlib.Path(__file__).with_name("stranger.py")
-
-
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("model") / "model"
-    write_info(folder, info_of(**SMALL))
-    save_weights(folder, make_network(**SMALL))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def exported(model_dir, tmp_path_factory):
-    return export_version(model_dir, tmp_path_factory.mktemp("export") / "calcseg")
-
-
-@pytest.fixture(scope="module")
-def signatures(exported):
-    loaded = tf.saved_model.load(str(exported))
-    assert set(loaded.signatures) == {"serving_default", "predict_png"}
-    return loaded.signatures
 
 
 def png(pixels):
@@ -55,21 +36,25 @@ def random_pixels(height, width, seed=0):
 
 
 def test_names_shapes_and_types_are_the_contract(signatures):
-    default, by_png = signatures["serving_default"], signatures["predict_png"]
-    inputs, outputs = default.structured_input_signature[1], default.structured_outputs
-    assert {name: (spec.dtype, spec.shape.as_list()) for name, spec in inputs.items()} == {
-        "image": (tf.float32, [None, None, None, 1])
+    # SMALL sees 5 px: windows of 512 + 2 x 5.
+    image, text = ("float32", [None, None, None, 1]), ("string", [None])
+    contract = {
+        "serving_default": ({"image": image}, {"probability": image}),
+        "predict_png": ({"image_bytes": text}, {"probability_bytes": text}),
+        "predict_tiles": (
+            {"image": ("float32", [None, 522, 522, 1]), "origin": ("int32", [None, 2]), "size": ("int32", [None, 2])},
+            {"probability": ("float32", [None, 512, 512, 1])},
+        ),
+        "metadata": ({"client": text}, {"metadata": text}),
     }
-    assert {name: (spec.dtype, spec.shape.as_list()) for name, spec in outputs.items()} == {
-        "probability": (tf.float32, [None, None, None, 1])
+    found = {
+        name: tuple(
+            {key: (spec.dtype.name, spec.shape.as_list()) for key, spec in specs.items()}
+            for specs in (call.structured_input_signature[1], call.structured_outputs)
+        )
+        for name, call in signatures.items()
     }
-    inputs, outputs = by_png.structured_input_signature[1], by_png.structured_outputs
-    assert {name: (spec.dtype, spec.shape.as_list()) for name, spec in inputs.items()} == {
-        "image_bytes": (tf.string, [None])
-    }
-    assert {name: (spec.dtype, spec.shape.as_list()) for name, spec in outputs.items()} == {
-        "probability_bytes": (tf.string, [None])
-    }
+    assert found == contract
 
 
 @pytest.mark.parametrize("size", [(1, 1), (30, 41), (300, 270)])
@@ -101,27 +86,6 @@ def test_pngs_of_several_sizes_come_back_as_16_bit_pngs(signatures, model_dir):
         np.testing.assert_allclose(codes / 65535, expected, rtol=0, atol=0.5 / 65535 + 1e-6)
 
 
-@pytest.mark.parametrize(
-    ("what", "data"),
-    [
-        ("8 bits", png(np.zeros((4, 5), np.uint8))),
-        ("colour", png(np.zeros((4, 5, 3), np.uint8))),
-        ("no png", b"hello"),
-        ("nothing", b""),
-    ],
-)
-def test_another_image_is_refused_with_a_reason(signatures, what, data):
-    with pytest.raises(tf.errors.InvalidArgumentError) as raised:
-        signatures["predict_png"](image_bytes=tf.constant([data]))
-    assert "PNG with one grey channel of 16 bits" in str(raised.value), what
-
-
-def test_a_damaged_png_is_refused(signatures):
-    data = png(random_pixels(20, 20))
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        signatures["predict_png"](image_bytes=tf.constant([data[: len(data) // 2]]))
-
-
 def test_only_stock_operations_are_in_the_graph(signatures):
     known = {name for name in dir(tf.raw_ops) if not name.startswith("_")}
     for signature in signatures.values():
@@ -136,6 +100,42 @@ def test_the_config_goes_along(exported, model_dir):
     extra = exported / "assets.extra" / "config.json"
     assert extra.read_bytes() == (model_dir / "config.json").read_bytes()
     assert json.loads(extra.read_text())["disclaimer"] == DISCLAIMER
+
+
+def test_metadata_lie_beside_the_model_and_are_served_as_they_lie(exported, model_dir, signatures):
+    text = (exported / "assets.extra" / "metadata.json").read_text()
+    told = signatures["metadata"](client=tf.constant(["a", "b"]))["metadata"].numpy()
+    assert [each.decode() for each in told] == [text, text]
+    content = json.loads(text)
+    assert content["contract_version"] == 2
+    assert content["operating_threshold"] == 0.5
+    assert content["operating_threshold_rule"] == "default, not chosen on data"
+    assert content["model"]["name"] == "fcn"
+    assert content["normalization"]["mean"] == pytest.approx(0.2)
+    assert content["normalization"]["standard_deviation"] == pytest.approx(0.15)
+    assert content["tiles"] == {"tile_px": 512, "halo_px": 5, "origin_multiple_px": 1, "window_px": 522}
+    assert content["disclaimer"] == DISCLAIMER
+    assert set(content["signatures"]) == set(signatures)
+    assert content["signatures"]["predict_tiles"]["inputs"]["image"] == {
+        "dtype": "float32",
+        "shape": [None, 522, 522, 1],
+    }
+    assert read_metadata(text, "server").info == read_info(model_dir)
+
+
+def test_every_warm_up_request_is_a_real_one_that_the_model_answers(exported, signatures):
+    path = exported / "assets.extra" / "tf_serving_warmup_requests"
+    called = []
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        request = log.predict_log.request
+        assert request.model_spec.name == "calcseg"
+        inputs = {name: tf.constant(tf.make_ndarray(value)) for name, value in request.inputs.items()}
+        assert signatures[request.model_spec.signature_name](**inputs)
+        called.append(request.model_spec.signature_name)
+    # Twice where there are two branches; at most 1,000 records are taken.
+    twice = ["predict_png", "predict_tiles", "serving_default"]
+    assert sorted(called) == sorted(["metadata", *twice, *twice])
 
 
 def test_versions_count_up_and_are_never_replaced(exported, model_dir, tmp_path):
@@ -169,7 +169,7 @@ def test_the_next_version_is_one_more_than_the_highest_there_is(model_dir, tmp_p
 
 
 def test_an_export_that_fails_leaves_nothing(model_dir, tmp_path, monkeypatch):
-    def fail(network, info, directory):
+    def fail(served, directory):
         (directory / "variables").mkdir(parents=True)
         raise OSError(28, "No space left on device")
 
