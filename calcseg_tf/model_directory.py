@@ -1,13 +1,10 @@
 """The model directory (`--model_dir`): what a trained or imported network consists of on disk."""
 
-import contextlib
 import dataclasses
-import fcntl
 import json
-import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -26,7 +23,6 @@ __all__ = [
     "copy_weights",
     "info_from_json",
     "load_network",
-    "only_run_in",
     "read_info",
     "save_weights",
     "write_info",
@@ -61,6 +57,16 @@ class ModelInfo:
     def __post_init__(self) -> None:
         if not 0 < self.operating_threshold < 1:
             raise InputError(f"an operating threshold lies between 0 and 1; found {self.operating_threshold}")
+
+    def at_threshold(self, threshold: float | None) -> "ModelInfo":
+        """Returns it with the operating threshold that a user gave; itself where none is given.
+
+        Raises:
+            InputError: Not between 0 and 1.
+        """
+        if threshold is None:
+            return self
+        return dataclasses.replace(self, operating_threshold=threshold, operating_threshold_rule="--threshold")
 
 
 def write_info(model_dir: pathlib.Path, info: ModelInfo) -> None:
@@ -126,33 +132,6 @@ def info_from_json(content: Mapping[str, Any]) -> ModelInfo:
         raise
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"not a readable model config ({type(error).__name__}: {error})") from None
-
-
-@contextlib.contextmanager
-def only_run_in(model_dir: pathlib.Path) -> Iterator[None]:
-    """Makes the folder and lets no second run write into it; the system frees the lock whatever ends the process.
-
-    A folder made here goes again where nothing was written into it.
-
-    Raises:
-        InputError: Another run holds it.
-    """
-    made = not model_dir.exists()
-    model_dir.mkdir(parents=True, exist_ok=True)
-    folder = os.open(model_dir, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError("another run is training in this --model_dir: wait for it", model_dir) from None
-        except OSError:
-            pass  # a file system without locks: two runs at once are the user's to avoid
-        yield
-    finally:
-        os.close(folder)
-        if made:
-            with contextlib.suppress(OSError):  # not empty
-                model_dir.rmdir()
 
 
 def save_weights(model_dir: pathlib.Path, network: keras.Model, name: str = WEIGHTS_FILE) -> None:

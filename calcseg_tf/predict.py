@@ -1,18 +1,42 @@
 """Segments the calcifications of mammograms: python -m calcseg_tf.predict --input=FILE_OR_FOLDER --output_dir=..."""
 
 import pathlib
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from data_prep.command import DISCLAIMER, run
 
+if TYPE_CHECKING:
+    from calcseg_tf.bulk import Runner
+
 _MODEL_DIR = flags.DEFINE_string("model_dir", None, "Model directory.", required=True)
-_INPUT = flags.DEFINE_string("input", None, "DICOM file, 16-bit PNG file, or a folder of them.", required=True)
-_OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Receives one folder an image.", required=True)
+_INPUT = flags.DEFINE_string(
+    "input",
+    None,
+    "DICOM file, 16-bit PNG file, a folder of them, or @FILE: a text file of paths, one a line, relative to it.",
+    required=True,
+)
+_RECURSIVE = flags.DEFINE_bool("recursive", False, "Search the folders in the --input folder too.")
+_OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", None, "Receives one folder an image, at the image's place below --input.", required=True
+)
 _THRESHOLD = flags.DEFINE_float("threshold", None, "Overrides the model's operating threshold, in (0, 1).")
 _TILE_SIZE = flags.DEFINE_integer(
     "tile_size", 256, "Side of a tile in px; decides memory and speed, not the result. deeplabv3 has its own."
 )
+_WORKERS = flags.DEFINE_integer(
+    "workers",
+    None,
+    "Processes that predict, each with its own model; they share the cores. By default one a core, with at least 4 GiB "
+    "of memory each.",
+)
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite",
+    False,
+    "Replace results of another image, model or setting, which are refused otherwise. Those of the same are kept.",
+)
+_VERBOSE = flags.DEFINE_bool("verbose", False, "Tell of each image; without, only where there are at most 20.")
 
 _FOR_PROCESSING = flags.DEFINE_bool(
     "for_processing", False, "Take DICOM mammograms for processing too; their values are not those of presentation."
@@ -24,27 +48,27 @@ _VOI_LUT = flags.DEFINE_bool(
 
 def main() -> None:
     """Predicts every input; those that fail are named at the end."""
-    from data_prep.errors import InputError
-
-    if _TILE_SIZE.value < 16:
-        raise InputError(f"--tile_size must be at least 16; found {_TILE_SIZE.value}")
-    from calcseg_tf.inference.predictor import Predictor
-    from calcseg_tf.prediction import find_images, predict_files
+    from calcseg_tf.bulk import BulkConfig, predict_bulk
     from data_prep.dicom.header import ReadOptions
 
-    images = find_images(pathlib.Path(_INPUT.value))
-    predictor = Predictor.load(pathlib.Path(_MODEL_DIR.value), _TILE_SIZE.value).at_threshold(_THRESHOLD.value)
-    output_dir = pathlib.Path(_OUTPUT_DIR.value)
-    print(f"Predicting {len(images)} image{'s' if len(images) > 1 else ''}")
-    options = ReadOptions(_FOR_PROCESSING.value, _VOI_LUT.value)
-    failures = predict_files(predictor, images, output_dir, print, options)
-    if failures and len(images) == 1:
-        raise InputError(failures[0].reason)
-    for failure in failures:
-        print(f"no result: {failure.reason}")
-    print(f"Results: {output_dir}\n{DISCLAIMER}")
-    if failures:
-        raise InputError(f"{len(failures)} of {len(images)} images gave no result")
+    config = BulkConfig(
+        input=_INPUT.value,
+        output_dir=pathlib.Path(_OUTPUT_DIR.value),
+        recursive=_RECURSIVE.value,
+        overwrite=_OVERWRITE.value,
+        verbose=_VERBOSE.value,
+        read_options=ReadOptions(_FOR_PROCESSING.value, _VOI_LUT.value),
+    )
+    print(DISCLAIMER)
+    predict_bulk(config, _runner(), lambda line: print(line, flush=True)).tell(print)
+
+
+def _runner() -> "Runner":
+    from calcseg_tf.bulk.local_model import LocalModel
+    from calcseg_tf.bulk.processes import InProcesses, default_workers
+
+    model = LocalModel(pathlib.Path(_MODEL_DIR.value), _TILE_SIZE.value, _THRESHOLD.value)
+    return InProcesses(model, default_workers() if _WORKERS.value is None else _WORKERS.value)
 
 
 if __name__ == "__main__":

@@ -1,105 +1,173 @@
-"""Predicts files: DICOM or 16-bit PNG in, one result folder each."""
+"""Predicts one file: a DICOM or 16-bit PNG in, a result folder out."""
 
+import contextlib
 import dataclasses
+import enum
+import errno
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
-import tqdm
+import numpy as np
 
-from calcseg_tf.clinical import write_prediction
-from calcseg_tf.inference.predictor import Predictor
-from calcseg_tf.models import model_name
+from calcseg_tf.clinical.results import require_replaceable, write_prediction
 from data_prep.dicom.header import STORED_VALUES, ReadOptions
 from data_prep.errors import InputError
-from data_prep.mammogram import is_dicom, read_mammogram
+from data_prep.mammogram import Mammogram, read_mammogram
 
-__all__ = ["Failure", "find_images", "predict_files"]
+__all__ = ["ImageJob", "Model", "Outcome", "Settings", "Status", "predict_image", "source_record"]
+
+# What the next image would meet as well: these end a run, other errors of the system cost their image alone.
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
+
+
+class Model(Protocol):
+    """What predicts: the network of this process, or one behind a server."""
+
+    def probability(self, intensity: np.ndarray, progress: Callable[[int], None]) -> np.ndarray:
+        """Returns float32 [height, width] in [0, 1], the probability that a pixel is part of a calcification.
+
+        Args:
+            intensity: float32 [height, width] in [0, 1].
+            progress: Called with the number of rows done since the last call; may be left out.
+
+        Raises:
+            InputError: The image gets no answer; says why.
+        """
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
-class Failure:
-    """An input that gave no result, and why, on one line."""
+class ImageJob:
+    """One image to predict.
+
+    Attributes:
+        path: Its file.
+        name: What lists call it: its place below the folder that is predicted.
+        result: The folder that receives its result.
+    """
 
     path: pathlib.Path
-    reason: str
+    name: str
+    result: pathlib.Path
 
 
-def find_images(source: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the file itself, or the DICOM and PNG files of a folder in order of name.
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What decides a result beside the image.
 
-    Raises:
-        InputError: Nothing there, or two files whose results would have the same name.
+    Attributes:
+        threshold: The operating threshold, in (0, 1).
+        model: What made the prediction, ready for JSON; tells these weights from others.
+        read_options: How DICOM files are read; as the records were that the model was trained on.
     """
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise InputError("--input must be a DICOM file, a PNG file or a folder of them; found nothing", source)
-    files = sorted(path for path in source.iterdir() if path.is_file() and not path.name.startswith("."))
-    images = [path for path in files if path.suffix.lower() == ".png" or _may_be_dicom(path)]
-    if not images:
-        raise InputError("the folder must hold a DICOM or PNG file; found none", source)
-    by_stem: dict[str, pathlib.Path] = {}
-    for path in images:
-        if (other := by_stem.setdefault(path.stem, path)) != path:
-            raise InputError(f"results are named by the stem, which {other.name} has too", path)
-    return images
+
+    threshold: float
+    model: Mapping[str, Any]
+    read_options: ReadOptions = STORED_VALUES
 
 
-def _may_be_dicom(path: pathlib.Path) -> bool:
-    try:
-        return is_dicom(path)
-    except OSError:
-        return True  # an unreadable file is named among those without a result
+class Status(enum.Enum):
+    """What became of an image."""
+
+    PREDICTED = "predicted"
+    KEPT = "kept"  # its result was there
+    FAILED = "failed"
 
 
-def predict_files(
-    predictor: Predictor,
-    images: Sequence[pathlib.Path],
-    output_dir: pathlib.Path,
-    say: Callable[[str], None],
-    options: ReadOptions = STORED_VALUES,
-) -> list[Failure]:
-    """Predicts each image and writes `<output_dir>/<stem>/`; a bad file stops no other.
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of an image, and its figures.
+
+    Attributes:
+        job: The image.
+        status: Whether there is a result.
+        reason: Why there is none, on one line; "" where there is one.
+        count: Calcifications; None without a result.
+        megapixels: Of the image; None without a result.
+        seconds: Spent on it in this run; None where it was kept.
+        notes: What a person should know before relying on it.
+    """
+
+    job: ImageJob
+    status: Status
+    reason: str = ""
+    count: int | None = None
+    megapixels: float | None = None
+    seconds: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+def source_record(sha256: str, options: ReadOptions) -> dict[str, object]:
+    """Returns what statistics.json holds of the file that a result was made from, ready for JSON."""
+    return {"sha256": sha256, **dataclasses.asdict(options)}
+
+
+def predict_image(
+    model: Model,
+    job: ImageJob,
+    settings: Settings,
+    progress: Callable[[float], None] = lambda _: None,
+    local_work: contextlib.AbstractContextManager[object] | None = None,
+) -> Outcome:
+    """Predicts an image and writes its result folder; whatever is wrong with the image is told in what it returns.
 
     Args:
-        predictor: The model.
-        images: DICOM or PNG files whose stems differ.
-        output_dir: Receives a folder an image.
-        say: Takes a line an image, and one for each warning of it.
-        options: How DICOM files are read; as the records were that the model was trained on.
+        model: Predicts.
+        job: The image.
+        settings: What decides the result.
+        progress: Called with the share of the image that was done since the last call; the shares sum to at most 1.
+        local_work: Held while the file is read and the result is measured, drawn and written, but not while the model
+            predicts; a lock, where several threads predict.
 
-    Returns:
-        The images that gave no result.
+    Raises:
+        OSError: The result cannot be written, for a reason that the next image would meet as well.
     """
-    failures = []
-    for path in images:
-        start = time.monotonic()
-        try:
-            mammogram = read_mammogram(path, options)
-            for warning in mammogram.warnings:
-                say(f"{path.name}: note: {warning}")
+    start = time.monotonic()
+    guard = local_work or contextlib.nullcontext()
+    try:
+        with guard:
+            require_replaceable(job.result)
+            mammogram = read_mammogram(job.path, settings.read_options)
             intensity = mammogram.intensity()
-            with tqdm.tqdm(total=len(intensity), unit="row", desc=path.name, leave=False) as bar:
-                probability = predictor.probability(intensity, bar.update)
-            statistics = write_prediction(
-                output_dir,
-                path.stem,
-                intensity,
-                probability,
-                predictor.info.operating_threshold,
-                mammogram.pixel_spacing_mm,
-                mammogram.spacing_source,
-                {
-                    "name": model_name(predictor.info.model),
-                    "operating_threshold_rule": predictor.info.operating_threshold_rule,
-                    "training_data": dict(predictor.info.data),
-                },
-            )
-            say(
-                f"{path.name}: {statistics.count} calcifications in {intensity.size / 1e6:.1f} megapixels, "
-                f"{time.monotonic() - start:.1f} s -> {output_dir / path.stem}"
-            )
-        except InputError as error:
-            failures.append(Failure(path, str(error)))
-    return failures
+        probability = model.probability(intensity, lambda rows: progress(rows / len(intensity)))
+        with guard:
+            count = _write(job, settings, mammogram, intensity, probability)
+    except InputError as error:
+        return Outcome(job, Status.FAILED, error.rule)
+    except OSError as error:
+        if error.errno in _OF_THE_DISK:
+            raise
+        return Outcome(job, Status.FAILED, f"the result cannot be written ({error.strerror or type(error).__name__})")
+    except Exception as error:  # of a library or of this program: it costs one image, not the thousands after it
+        return Outcome(job, Status.FAILED, _told(error))
+    seconds = time.monotonic() - start
+    return Outcome(job, Status.PREDICTED, "", count, intensity.size / 1e6, seconds, tuple(mammogram.warnings))
+
+
+def _write(
+    job: ImageJob, settings: Settings, mammogram: Mammogram, intensity: np.ndarray, probability: np.ndarray
+) -> int:
+    statistics = write_prediction(
+        job.result.parent,
+        job.result.name,
+        intensity,
+        probability,
+        settings.threshold,
+        mammogram.pixel_spacing_mm,
+        mammogram.spacing_source,
+        settings.model,
+        source_record(mammogram.source_sha256, settings.read_options),
+    )
+    return statistics.count
+
+
+def _told(error: Exception) -> str:
+    """Returns kind and place of an unexpected error: its text may hold what a header held."""
+    trace = error.__traceback__
+    place = ""
+    while trace is not None:
+        place = f"{pathlib.PurePath(trace.tb_frame.f_code.co_filename).name}, line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return f"unexpected {type(error).__name__} ({place})"

@@ -1,11 +1,14 @@
 """SIGTERM, which cluster schedulers and `docker stop` send before they kill: a run ends where nothing is lost."""
 
+import contextlib
 import signal
+import threading
+from collections.abc import Iterator
 from types import FrameType
 
 from data_prep.errors import UnfinishedError
 
-__all__ = ["TerminatedError", "Termination"]
+__all__ = ["TerminatedError", "Termination", "ended_by_sigterm"]
 
 
 class TerminatedError(UnfinishedError):
@@ -46,3 +49,27 @@ class Termination:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
+
+
+@contextlib.contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Ends what it holds at once where SIGTERM comes; for a main thread in which no library would swallow the error.
+
+    In another thread nothing changes.
+
+    Raises:
+        TerminatedError: The signal came.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the clearing up short
+        raise TerminatedError("ended by SIGTERM")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -35,13 +35,13 @@ from calcseg_tf.model_directory import (
     WEIGHTS_FILE,
     ModelInfo,
     copy_weights,
-    only_run_in,
     read_info,
     save_weights,
     write_info,
 )
 from calcseg_tf.models import build_network, model_name
 from calcseg_tf.models.parallel_conv import ParallelConv2D, use_convolution
+from calcseg_tf.only_run import only_run_in
 from calcseg_tf.precision import layers_of, with_loss_scaling
 from calcseg_tf.progress import EpochLog, ProgressBar
 from calcseg_tf.recipe import TrainingConfig
@@ -94,7 +94,7 @@ def train(
     with (
         _own_copy(model_dir, cluster) as own_dir,
         needing_workers(cluster),
-        only_run_in(own_dir),
+        only_run_in(own_dir, "another run is training in this --model_dir: wait for it"),
         full_disk_told(own_dir),
     ):
         return _run(config, manifest, held_out, own_dir, info, found, say, log, cluster)

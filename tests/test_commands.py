@@ -88,7 +88,7 @@ def test_a_bad_file_stops_no_other_and_is_named(predicted, inputs):
     assert f"no result: {inputs / 'broken.dcm'}: " in said
     assert f"no result: {inputs / 'eight_bits.png'}: a mammogram as PNG must have 16 bits" in said
     assert DISCLAIMER in said
-    assert sorted(path.name for path in (out / "folder").iterdir()) == ["one", "two"]
+    assert sorted(path.name for path in (out / "folder").iterdir()) == ["one", "predictions.csv", "two"]
 
 
 def test_a_prediction_is_what_the_design_promises(predicted, model_dir):

@@ -4,7 +4,7 @@ import os
 import numpy as np
 import pytest
 
-from calcseg_tf.model_directory import ModelInfo, load_network, only_run_in, read_info, save_weights, write_info
+from calcseg_tf.model_directory import ModelInfo, load_network, read_info, save_weights, write_info
 from calcseg_tf.models import build_network, model_config
 from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
@@ -168,21 +168,3 @@ def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
         write_info(tmp_path / "model", info_of())
     with pytest.raises(InputError, match="must be a folder"):
         read_info(tmp_path / "model")
-
-
-def test_one_run_at_a_time_holds_a_model_directory(tmp_path):
-    with only_run_in(tmp_path):
-        with pytest.raises(InputError, match="another run is training in this --model_dir"), only_run_in(tmp_path):
-            pytest.fail("entered twice")
-        (tmp_path / "config.json").touch()
-    with only_run_in(tmp_path):
-        assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
-
-
-def test_a_run_that_writes_nothing_leaves_no_folder_of_its_own(tmp_path):
-    for name, there in (("new", False), ("old", True)):
-        if there:
-            (tmp_path / name).mkdir()
-        with pytest.raises(InputError), only_run_in(tmp_path / name):
-            raise InputError("refused")
-        assert (tmp_path / name).is_dir() == there

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -27,14 +28,19 @@ __all__ = [
     "OVERLAY_FILE",
     "PROBABILITY_FILE",
     "STATISTICS_FILE",
+    "require_replaceable",
     "statistics_content",
+    "sweep_partial",
     "write_prediction",
 ]
 
 PROBABILITY_FILE = "probability.png"
 OVERLAY_FILE = "overlay.png"
 CALCIFICATIONS_FILE = "calcifications.csv"
-STATISTICS_FILE = "statistics.json"
+STATISTICS_FILE = "statistics.json"  # written last: it holds the sizes of the others
+
+# What a killed process leaves: the hidden folder of a result, and the older result that stood aside for it.
+_PARTIAL = re.compile(r"\..+\.[0-9a-f]{12}\.partial(\.old)?")
 
 
 def write_prediction(
@@ -46,11 +52,12 @@ def write_prediction(
     pixel_spacing_mm: tuple[float, float] | None,
     spacing_source: SpacingSource,
     model: Mapping[str, object],
+    source: Mapping[str, object],
 ) -> ImageStatistics:
     """Measures a prediction and writes it to `<output_dir>/<stem>/`.
 
     The folder is built under a hidden name beside, then renamed; an older result of the same stem goes only when the
-    new one is whole. A run that is killed leaves at most a hidden folder `.<stem>.*`.
+    new one is whole. A run that is killed leaves at most a hidden folder, which `sweep_partial` removes.
 
     Args:
         output_dir: Made if it does not exist.
@@ -61,6 +68,7 @@ def write_prediction(
         pixel_spacing_mm: (row, column), or None when unknown.
         spacing_source: Where the spacing comes from.
         model: What made the prediction, ready for JSON; written into statistics.json.
+        source: What it was made from, likewise: the file's digest and how it was read.
 
     Raises:
         InputError: The stem is no plain name, a value is out of its range, or `<output_dir>/<stem>` is something else
@@ -69,24 +77,36 @@ def write_prediction(
     if not stem or stem.startswith(".") or pathlib.PurePath(stem).name != stem or "\\" in stem:
         raise InputError(f"a result needs a plain name that does not start with a dot; found {stem!r}")
     target = output_dir / stem
-    _check_replaceable(target)
+    require_replaceable(target)
     codes = to_codes(probability)
     statistics = measure(codes, intensity, threshold, pixel_spacing_mm, spacing_source)
-    partial = output_dir / f".{stem}.{uuid.uuid4().hex[:12]}"
+    partial = output_dir / f".{stem}.{uuid.uuid4().hex[:12]}.partial"
     partial.mkdir(parents=True)
     try:
         (partial / PROBABILITY_FILE).write_bytes(encode_png(codes))
         _write_calcifications(statistics, partial / CALCIFICATIONS_FILE)
-        _write_statistics(statistics, model, partial / STATISTICS_FILE)
         write_overlay(partial / OVERLAY_FILE, intensity, codes, statistics, stem)
+        _write_statistics(statistics, model, source, partial / STATISTICS_FILE)
         _replace(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return statistics
 
 
-def _check_replaceable(target: pathlib.Path) -> None:
-    """Refuses to delete what `write_prediction` did not write."""
+def sweep_partial(folder: pathlib.Path) -> None:
+    """Removes what killed processes left in a folder of results; call where no other process writes into it."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if _PARTIAL.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+
+
+def require_replaceable(target: pathlib.Path) -> None:
+    """Checks that a result may take this place: nothing is there, or an older result.
+
+    Raises:
+        InputError: Something else is there, which `write_prediction` would not delete.
+    """
     if not target.exists() and not target.is_symlink():
         return
     if target.is_symlink() or not target.is_dir():
@@ -122,10 +142,14 @@ def _write_calcifications(statistics: ImageStatistics, path: pathlib.Path) -> No
         writer.writerows([getattr(found, name) for name in names] for found in statistics.calcifications)
 
 
-def _write_statistics(statistics: ImageStatistics, model: Mapping[str, object], path: pathlib.Path) -> None:
+def _write_statistics(
+    statistics: ImageStatistics, model: Mapping[str, object], source: Mapping[str, object], path: pathlib.Path
+) -> None:
     content = {
         **statistics_content(statistics),
         "model": dict(model),
+        "source": dict(source),
+        "files": {each.name: each.stat().st_size for each in sorted(path.parent.iterdir())},
         "undefined": _undefined(statistics),
         "definitions": DEFINITIONS,
         "disclaimer": DISCLAIMER,

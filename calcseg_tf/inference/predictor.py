@@ -1,6 +1,5 @@
 """A model directory turned into a function from intensities to probabilities."""
 
-import dataclasses
 import pathlib
 from collections.abc import Callable
 
@@ -49,10 +48,7 @@ class Predictor:
         Raises:
             InputError: Not between 0 and 1.
         """
-        if threshold is not None:
-            self.info = dataclasses.replace(
-                self.info, operating_threshold=threshold, operating_threshold_rule="--threshold"
-            )
+        self.info = self.info.at_threshold(threshold)
         return self
 
     def probability(self, intensity: np.ndarray, progress: Callable[[int], None] = lambda _: None) -> np.ndarray:

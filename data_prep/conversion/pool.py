@@ -2,8 +2,6 @@
 
 import multiprocessing
 import os
-import signal
-import threading
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.sharedctypes import Synchronized
@@ -12,6 +10,7 @@ from typing import Any
 from data_prep.conversion.shard_writer import write_shard
 from data_prep.conversion.shards import ShardResult, ShardTask
 from data_prep.errors import UnfinishedError
+from data_prep.worker_process import begin_worker
 
 __all__ = ["write_shards"]
 
@@ -79,8 +78,7 @@ def _collect(processes: dict[Connection, Any], results: dict[int, ShardResult], 
 
 def _work(tasks: Sequence[ShardTask], taken: "Synchronized[int]", sender: Connection) -> None:
     """Runs in a worker process: sends None per image, {index: result} per shard, True at the end, or an exception."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers itself
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    begin_worker()
     try:
         while (index := _take(taken)) < len(tasks):
             sender.send({index: write_shard(tasks[index], lambda: sender.send(None))})
@@ -95,11 +93,3 @@ def _take(taken: "Synchronized[int]") -> int:
     with taken.get_lock():
         taken.value += 1
         return taken.value - 1
-
-
-def _end_with_parent() -> None:
-    """Ends this worker when its parent was killed: a rerun must not meet it at work in the same folder."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from calcseg_tf.clinical import measure, write_prediction
+from calcseg_tf.clinical.results import sweep_partial
 from calcseg_tf.evaluation import Evaluation
 from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
@@ -13,6 +14,7 @@ from data_prep.png import decode_grey_png
 
 _FILES = {"probability.png", "calcifications.csv", "statistics.json", "overlay.png"}
 _MODEL = {"architecture": "fcn", "epochs": 3}
+_SOURCE = {"sha256": "0" * 64, "voi_lut": False}
 _SPACING = (0.07, 0.08), SpacingSource.PIXEL_SPACING
 
 
@@ -24,7 +26,7 @@ def _case(seed: int = 0):
 
 
 def _write(folder, seed=0, stem="case", spacing=_SPACING, model=_MODEL):
-    return write_prediction(folder, stem, *_case(seed), 0.6, *spacing, model)
+    return write_prediction(folder, stem, *_case(seed), 0.6, *spacing, model, _SOURCE)
 
 
 def test_a_prediction_is_four_files_in_a_folder_of_its_name(tmp_path):
@@ -74,6 +76,9 @@ def test_statistics_json_holds_the_contract(tmp_path):
     assert content["clusters"][0]["count"] == written.clusters[0].count
     assert content["threshold"] == 0.6
     assert content["model"] == _MODEL
+    assert content["source"] == _SOURCE
+    sizes = {path.name: path.stat().st_size for path in (tmp_path / "case").iterdir()}
+    assert content["files"] == {name: sizes[name] for name in _FILES - {"statistics.json"}}
     assert content["disclaimer"] == DISCLAIMER
     assert content["undefined"] == {}
     assert "n - 1" in content["definitions"]["std_area_mm2"]
@@ -95,7 +100,7 @@ def test_without_spacing_the_file_says_so(tmp_path):
 
 def test_no_find_is_a_result_too(tmp_path):
     intensity, probability = _case()
-    write_prediction(tmp_path, "empty", intensity, probability * 0, 0.6, *_SPACING, _MODEL)
+    write_prediction(tmp_path, "empty", intensity, probability * 0, 0.6, *_SPACING, _MODEL, _SOURCE)
     content = json.loads((tmp_path / "empty" / "statistics.json").read_text())
     assert (content["count"], content["mean_area_mm2"], content["clusters"]) == (0, None, [])
     assert "needs 1 calcification; there are 0" in content["undefined"]["mean_area_mm2"]
@@ -129,6 +134,18 @@ def test_a_folder_that_is_no_result_is_not_deleted(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="a result is a folder"):
         _write(tmp_path, stem="file")
+
+
+def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path):
+    _write(tmp_path)
+    gone = [".case.0123456789ab.partial", ".case.0123456789ab.partial.old", ".a.b.0123456789ab.partial"]
+    kept = [".case.0123456789ab", ".0123456789ab.partial", "case.0123456789ab.partial", ".case.0123456789AB.partial"]
+    for name in [*gone, *kept]:
+        (tmp_path / name / "deeper").mkdir(parents=True)
+    (tmp_path / ".file.0123456789ab.partial").touch()
+    sweep_partial(tmp_path)
+    sweep_partial(tmp_path / "nowhere")
+    assert {path.name for path in tmp_path.iterdir()} == {"case", ".file.0123456789ab.partial", *kept}
 
 
 @pytest.mark.parametrize("stem", ["", ".", "..", "a/b", "../a", ".hidden", "a\\b"])
