@@ -1,57 +1,30 @@
-"""Draws overlay.png: the mammogram under its heat map, with the strongest finds enlarged (the paper's Fig. 1, 4)."""
+"""Draws overlay.png: the mammogram under its heat map, with every cluster enlarged (the paper's Fig. 1, 4)."""
 
 import dataclasses
+import math
 import pathlib
 from typing import Any
 
 import numpy as np
 
 from calcseg_tf.clinical.statistics import ImageStatistics
-from calcseg_tf.drawing import Box, draw_outline, draw_scale_bar, halo, plain_text, reduce_blocks
+from calcseg_tf.clinical.windows import MOST_WINDOWS, Window, choose_windows
+from calcseg_tf.drawing import draw_outline, draw_scale_bar, halo, plain_text, reduce_blocks
 from calcseg_tf.heat_map import heat_colours
 from calcseg_tf.probability_map import FULL_SCALE, threshold_code
 from data_prep.command import DISCLAIMER
 from data_prep.mammogram import SpacingSource
 
-__all__ = ["choose_boxes", "write_overlay"]
+__all__ = ["write_overlay"]
 
 _DPI = 170
 _MAX_PANEL_IN = (8.4, 8.0)  # (height, width) of the mammogram
 _MIN_CONTENT_IN = 6.0
 _GAP_IN = 0.14
+_COLUMN_GAP_IN = 0.3
 _ZOOM = 9.0  # as in the paper's Fig. 4
-_ZOOMS = 3
+_ROWS = 3  # of windows; more go into further columns
 _MIN_CROP_PX = 12
-
-# More finds than these are ranked by probability before the densest windows are sought: windows are compared by pairs.
-_MAX_RANKED = 1500
-
-
-def choose_boxes(statistics: ImageStatistics, shape: tuple[int, int], size: tuple[int, int]) -> list[Box]:
-    """Chooses at most three windows that do not overlap, each the one with the highest sum of probabilities left.
-
-    Args:
-        statistics: Of the image.
-        shape: (height, width) of the image.
-        size: (height, width) of a window; at most the image's.
-    """
-    finds = sorted(statistics.calcifications, key=lambda find: (-find.max_probability, -find.area_px, find.id))
-    finds = finds[:_MAX_RANKED]
-    if not finds:
-        return []
-    centres = np.array([(find.row, find.column) for find in finds])
-    strength = np.array([find.max_probability for find in finds])
-    inside = (np.abs(centres[:, None] - centres[None]) <= np.array(size) / 2).all(axis=2)
-    boxes: list[Box] = []
-    for index in np.argsort(-(inside @ strength), kind="stable"):
-        top = int(np.clip(round(centres[index, 0] - size[0] / 2), 0, shape[0] - size[0]))
-        left = int(np.clip(round(centres[index, 1] - size[1] / 2), 0, shape[1] - size[1]))
-        box = Box(top, left, top + size[0], left + size[1])
-        if not any(box.overlaps(other) for other in boxes):
-            boxes.append(box)
-        if len(boxes) == _ZOOMS:
-            break
-    return boxes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +43,7 @@ class _Layout:
         scale = min(_MAX_PANEL_IN[0] / height, _MAX_PANEL_IN[1] / width)
         panel = (height * scale, width * scale)
         content = max(panel[0], _MIN_CONTENT_IN)
-        cell = (content - (_ZOOMS - 1) * _GAP_IN) / _ZOOMS
+        cell = (content - (_ROWS - 1) * _GAP_IN) / _ROWS
         side = max(cell / (_ZOOM * scale), _MIN_CROP_PX * min(spacing))
         crop = (min(shape[0], max(1, round(side / spacing[0]))), min(shape[1], max(1, round(side / spacing[1]))))
         shown = max(crop[0] * spacing[0], crop[1] * spacing[1])
@@ -82,8 +55,9 @@ def write_overlay(
 ) -> None:
     """Draws and saves the picture.
 
-    Left the whole mammogram under the heat map, enlarged where needed so that no speck is lost; right up to three
-    enlarged windows, each without and with heat map and outline. Physically square, where the spacing says how.
+    Left the whole mammogram under the heat map, enlarged where needed so that no speck is lost, and the hull of each
+    cluster; right the windows of `choose_windows` at nine times that size, each without and with heat map and outline.
+    Physically square, where the spacing says how.
 
     Args:
         path: The PNG to write.
@@ -98,16 +72,22 @@ def write_overlay(
     spacing = statistics.pixel_spacing_mm or (1.0, 1.0)
     shape = (intensity.shape[0], intensity.shape[1])
     layout = _Layout.of(shape, spacing)
-    boxes = choose_boxes(statistics, shape, layout.crop)
-    size = (_width_in(layout), layout.content + 1.25)
+    windows = choose_windows(statistics, shape, layout.crop)
+    columns = max(1, math.ceil(len(windows) / _ROWS))
+    size = (_width_in(layout, columns), layout.content + 1.25)
     figure = Figure(figsize=size, facecolor="white")
     FigureCanvasAgg(figure)
-    _Picture(figure, size, layout, statistics).draw(intensity, codes, boxes, title)
+    _Picture(figure, size, layout, statistics).draw(intensity, codes, windows, title)
     figure.savefig(path, dpi=_DPI, metadata={"Software": None})
 
 
-def _width_in(layout: _Layout) -> float:
-    return 0.25 + layout.panel[1] + 0.3 + 2 * layout.cell + _GAP_IN + 1.15
+def _width_in(layout: _Layout, columns: int) -> float:
+    return 0.25 + layout.panel[1] + 0.3 + columns * _pair_in(layout) - _COLUMN_GAP_IN + 1.15
+
+
+def _pair_in(layout: _Layout) -> float:
+    """Returns the width of a column of windows, each twice, and of the gap after it."""
+    return 2 * layout.cell + _GAP_IN + _COLUMN_GAP_IN
 
 
 class _Picture:
@@ -122,12 +102,12 @@ class _Picture:
         self._bottom = 0.45
         self._right_column = 0.25 + layout.panel[1] + 0.3
 
-    def draw(self, intensity: np.ndarray, codes: np.ndarray, boxes: list[Box], title: str) -> None:
+    def draw(self, intensity: np.ndarray, codes: np.ndarray, windows: list[Window], title: str) -> None:
         self._text(title)
-        self._mammogram(intensity, codes, boxes)
-        for number, box in enumerate(boxes):
-            self._zoom(number, box, intensity, codes)
-        if not boxes:
+        self._mammogram(intensity, codes, windows)
+        for place, window in enumerate(windows):
+            self._zoom(place, window, intensity, codes)
+        if not windows:
             self._nothing(codes)
         self._colour_bar()
 
@@ -145,10 +125,11 @@ class _Picture:
         wide, high = self._size
         self._figure.text(0.25 / wide, 1 - 0.3 / high, plain_text(title, 80), fontsize=12, weight="bold", va="center")
         self._figure.text(0.25 / wide, 1 - 0.55 / high, _describe(self._statistics), fontsize=9.5, va="center")
-        footer = f"{DISCLAIMER}   {_describe_spacing(self._statistics)}"
+        hulls = "   Dashed: hulls of the clusters." if self._statistics.clusters else ""
+        footer = f"{DISCLAIMER}   {_describe_spacing(self._statistics)}{hulls}"
         self._figure.text(0.25 / wide, 0.2 / high, footer, fontsize=8, color="0.3", va="center")
 
-    def _mammogram(self, intensity: np.ndarray, codes: np.ndarray, boxes: list[Box]) -> None:
+    def _mammogram(self, intensity: np.ndarray, codes: np.ndarray, windows: list[Window]) -> None:
         height, width = self._layout.panel
         bottom = self._bottom + self._layout.content - height
         axes = self._axes(0.25, bottom, width, height)
@@ -159,13 +140,26 @@ class _Picture:
         low, high = np.percentile(grey, (1.0, 99.8))
         _show(axes, grey, (low, high), extent, self._aspect())
         axes.imshow(heat_colours(probability), extent=extent, aspect=self._aspect(), interpolation="nearest")
-        for number, box in enumerate(boxes):
-            self._mark(axes, number, box)
+        self._hulls(axes)
+        for window in windows:
+            self._mark(axes, window)
         self._scale_bar(axes, intensity.shape[1], 0.25)
 
-    def _mark(self, axes: Any, number: int, box: Box) -> None:
+    def _hulls(self, axes: Any) -> None:
+        from matplotlib.patches import Polygon
+
+        limits = axes.get_xlim(), axes.get_ylim()
+        for cluster in self._statistics.clusters or ():
+            corners = [(column, row) for row, column in cluster.hull]
+            outline = Polygon(corners, fill=False, edgecolor="white", linestyle=(0, (3, 2)), linewidth=0.9)
+            outline.set_path_effects(halo(1.8))
+            axes.add_patch(outline)
+        axes.set(xlim=limits[0], ylim=limits[1])
+
+    def _mark(self, axes: Any, window: Window) -> None:
         from matplotlib.patches import Rectangle
 
+        box = window.box
         corner = (box.left - 0.5, box.top - 0.5)
         frame = Rectangle(corner, box.right - box.left, box.bottom - box.top, fill=False, edgecolor="white")
         frame.set(linewidth=1.3, path_effects=halo(2.8))
@@ -173,32 +167,40 @@ class _Picture:
         # Above the frame, or below it where the image ends above.
         above = box.top > 0.05 * axes.get_ylim()[0]
         axes.annotate(
-            str(number + 1), (box.left, box.top if above else box.bottom), xytext=(0, 3 if above else -3),
+            window.label, (box.left, box.top if above else box.bottom), xytext=(0, 3 if above else -3),
             textcoords="offset points", va="bottom" if above else "top", color="white", fontsize=10, weight="bold",
             path_effects=halo(2.0), annotation_clip=True,
         )  # fmt: skip
 
-    def _zoom(self, number: int, box: Box, intensity: np.ndarray, codes: np.ndarray) -> None:
-        cell = self._layout.cell
-        bottom = self._bottom + self._layout.content - cell - number * (cell + _GAP_IN)
+    def _zoom(self, place: int, window: Window, intensity: np.ndarray, codes: np.ndarray) -> None:
+        cell, box = self._layout.cell, window.box
+        column, row = divmod(place, _ROWS)
+        left = self._right_column + column * _pair_in(self._layout)
+        bottom = self._bottom + self._layout.content - cell - row * (cell + _GAP_IN)
         crop, probability = box.of(intensity), box.of(codes)
-        window = tuple(np.percentile(crop, (0.5, 99.8)))
-        extent = box.extent
-        for column, with_heat in enumerate((False, True)):
-            axes = self._axes(self._right_column + column * (cell + _GAP_IN), bottom, cell, cell)
-            _show(axes, crop, window, extent, self._aspect())
+        shades = tuple(np.percentile(crop, (0.5, 99.8)))
+        for with_heat in (False, True):
+            axes = self._axes(left + with_heat * (cell + _GAP_IN), bottom, cell, cell)
+            _show(axes, crop, shades, box.extent, self._aspect())
             if with_heat:
-                axes.imshow(heat_colours(probability), extent=extent, aspect=self._aspect(), interpolation="nearest")
+                axes.imshow(
+                    heat_colours(probability), extent=box.extent, aspect=self._aspect(), interpolation="nearest"
+                )
                 found = probability >= threshold_code(self._statistics.threshold)
                 draw_outline(axes, found, box, "white", 0.7)
+                self._hulls(axes)
             else:
-                axes.text(
-                    0.03, 0.97, str(number + 1), transform=axes.transAxes, color="white", fontsize=11, weight="bold",
-                    va="top", path_effects=halo(2.0),
-                )  # fmt: skip
+                self._label(axes, window)
                 self._scale_bar(axes, box.right - box.left, 0.35)
-            if number == 0:
+            if row == 0:
                 axes.set_title(_zoom_title(self._layout, self._statistics, with_heat), size=9)
+
+    def _label(self, axes: Any, window: Window) -> None:
+        for text, left, size, weight in ((window.label, 0.03, 11, "bold"), (window.caption, 0.12, 8, "normal")):
+            axes.text(
+                left, 0.965, text, transform=axes.transAxes, color="white", fontsize=size, weight=weight, va="top",
+                path_effects=halo(2.0),
+            )  # fmt: skip
 
     def _scale_bar(self, axes: Any, width_px: int, share: float) -> None:
         if self._spacing is not None:
@@ -215,7 +217,7 @@ class _Picture:
         axes.text(0.5, 0.5, message, ha="center", va="center", fontsize=11, color="0.25", transform=axes.transAxes)
 
     def _colour_bar(self) -> None:
-        left = self._right_column + 2 * self._layout.cell + _GAP_IN + 0.3
+        left = self._size[0] - 0.85
         height = min(4.0, self._layout.content)
         bottom = self._bottom + (self._layout.content - height) / 2
         axes = self._axes(left, bottom, 0.18, height)
@@ -261,7 +263,9 @@ def _describe(statistics: ImageStatistics) -> str:
             parts.append(f"mean area {mean:.3g} {unit}{spread}")
             break
     if statistics.clusters is not None:
-        parts.append(f"{len(statistics.clusters)} cluster{'' if len(statistics.clusters) == 1 else 's'}")
+        clusters = len(statistics.clusters)
+        shown = f", the {MOST_WINDOWS} largest enlarged" if clusters > MOST_WINDOWS else ""
+        parts.append(f"{clusters} cluster{'' if clusters == 1 else 's'}{shown}")
     return "; ".join(parts)
 
 

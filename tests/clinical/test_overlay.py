@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from calcseg_tf.clinical.overlay import choose_boxes, write_overlay
+from calcseg_tf.clinical.overlay import write_overlay
 from calcseg_tf.clinical.statistics import measure
-from calcseg_tf.drawing import Box
 from data_prep.mammogram import SpacingSource
 
 
@@ -52,29 +51,23 @@ def test_a_low_probability_leaves_the_mammogram_as_it_is(tmp_path):
     assert np.ptp(picture, axis=2).max() <= 2
 
 
-def test_the_densest_windows_come_first_and_do_not_overlap():
-    probability = np.zeros((200, 200), np.float32)
-    probability[20:40:4, 20:40:4] = 0.8  # 25 finds
-    probability[150, 150:170:4] = 0.8  # 5 finds
-    probability[100, 20] = 0.9
-    probability[101, 190] = 0.7
-    statistics = measure(probability, probability, 0.5, None, SpacingSource.UNKNOWN)
-    boxes = choose_boxes(statistics, (200, 200), (30, 30))
-    assert len(boxes) == 3
-    counts = [int((box.of(probability) > 0).sum()) for box in boxes]
-    assert counts == [25, 5, 1]
-    assert boxes[2].of(probability).max() == np.float32(0.9)
-    assert not any(one.overlaps(two) for one in boxes for two in boxes if one is not two)
+def test_many_clusters_widen_the_picture_not_its_windows(tmp_path):
+    shapes = []
+    for count in (1, 7):
+        probability = np.zeros((260, 60 * 7), np.float32)
+        for number in range(count):
+            probability[100:110:2, 20 + 60 * number] = 0.9
+        shapes.append(_draw(tmp_path, probability, (0.4, 0.4)).shape)
+    assert shapes[0][0] == shapes[1][0]
+    assert shapes[1][1] > shapes[0][1] + 1400  # two more columns of windows, each shown twice
 
 
-def test_windows_stay_inside_the_image():
-    probability = np.zeros((50, 60), np.float32)
-    probability[0, 0] = probability[49, 59] = 1.0
-    statistics = measure(probability, probability, 0.5, None, SpacingSource.UNKNOWN)
-    assert choose_boxes(statistics, (50, 60), (20, 20)) == [Box(0, 0, 20, 20), Box(30, 40, 50, 60)]
-    assert choose_boxes(statistics, (50, 60), (50, 60)) == [Box(0, 0, 50, 60)]
-
-
-def test_no_find_gives_no_window():
-    statistics = measure(np.zeros((9, 9), np.float32), np.zeros((9, 9), np.float32), 0.5, None, SpacingSource.UNKNOWN)
-    assert choose_boxes(statistics, (9, 9), (3, 3)) == []
+def test_hulls_are_drawn_around_clusters_alone(tmp_path):
+    probability = np.zeros((300, 300), np.float32)
+    probability[100, 100] = probability[200, 200] = probability[100, 200] = probability[200, 100] = 0.9
+    without = _draw(tmp_path, probability, (0.05, 0.05))
+    probability[150, 150] = 0.9  # the fifth makes a cluster
+    around = _draw(tmp_path, probability, (0.05, 0.05))
+    side = slice(300, 1000)  # rows of the mammogram; its columns begin at 42 px
+    white = [(picture[side, 42:1400].min(axis=2) > 250).sum() for picture in (without, around)]
+    assert white[1] > white[0] + 500
