@@ -12,13 +12,21 @@ _PROBABILITY_DIR = flags.DEFINE_multi_string(
     "probability_dir",
     [],
     "NAME=FOLDER with another tool's probability maps, <image_id>.png (16 bits, 65535 p) or <image_id>.npy (float); "
-    "may be repeated; needs --threshold.",
+    "may be repeated; needs --threshold. With several data sets, in a folder of FOLDER that has the data set's name.",
 )
-_RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Folder that data_prep.convert wrote.", required=True)
+_RECORDS_DIR = flags.DEFINE_list(
+    "records_dir",
+    None,
+    "Folder that data_prep.convert wrote; several, separated by commas, are evaluated one by one and then shown "
+    "together, each under the name of its data set, or that of NAME=FOLDER.",
+    required=True,
+)
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Receives evaluation.html, metrics.json, tables.", required=True)
 _SPLIT = flags.DEFINE_enum("split", "test", ["train", "test"], "Which records.")
 _THRESHOLD = flags.DEFINE_float("threshold", None, "Overrides every operating threshold, in (0, 1).")
 _CONNECTIVITY = flags.DEFINE_enum("connectivity", "8", ["8", "4"], "Which pixels join: by edges and corners, or edges.")
+_BOOTSTRAP_SAMPLES = flags.DEFINE_integer("bootstrap_samples", 1000, "Resamples of the patients behind each interval.")
+_SEED = flags.DEFINE_integer("seed", 0, "Of the resampling.")
 _WORKERS = flags.DEFINE_integer("workers", None, "Processes that score; by default one a core, at most 4.")
 
 flags.register_multi_flags_validator(
@@ -30,8 +38,7 @@ flags.register_multi_flags_validator(
 
 def main() -> None:
     """Predicts and scores every mammogram of the split, and writes the report."""
-    from calcseg_tf.evaluating import EvaluatingConfig, evaluate, named_folders
-    from data_prep.manifest import read_manifest
+    from calcseg_tf.evaluating import EvaluatingConfig, evaluate, named_folders, read_data_sets
 
     config = EvaluatingConfig(
         model_dirs=tuple(map(pathlib.Path, _MODEL_DIR.value)),
@@ -40,12 +47,14 @@ def main() -> None:
         threshold=_THRESHOLD.value,
         connectivity=int(_CONNECTIVITY.value),
         workers=min(4, len(os.sched_getaffinity(0))) if _WORKERS.value is None else _WORKERS.value,
+        bootstrap_samples=_BOOTSTRAP_SAMPLES.value,
+        seed=_SEED.value,
     )
-    manifest = read_manifest(_RECORDS_DIR.value)
-    count = manifest.images[config.split]
-    print(f"Scoring {count} {config.split} mammograms of {manifest.data_set}", flush=True)
+    data_sets = read_data_sets(_RECORDS_DIR.value)
+    for name, manifest in data_sets.items():
+        print(f"Scoring {manifest.images[config.split]} {config.split} mammograms of {name}", flush=True)
     output_dir = pathlib.Path(_OUTPUT_DIR.value)
-    print(evaluate(config, manifest, output_dir))
+    print(evaluate(config, data_sets, output_dir))
     print(f"Results: {output_dir}\n{DISCLAIMER}")
 
 

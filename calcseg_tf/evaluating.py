@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import os
 import pathlib
 import platform
 import tempfile
@@ -15,17 +16,19 @@ from calcseg_tf.evaluation import Evaluation, summary_table
 from calcseg_tf.evaluation.comparison import Scored, comparison_tables, unique_names
 from calcseg_tf.evaluation.froc import LOWEST_CODE
 from calcseg_tf.evaluation.maps import KeptMaps, MapFolder
+from calcseg_tf.evaluation.overview import DataSetReport, overview_table, write_overview
 from calcseg_tf.evaluation.report import PAGE_FILE, write_report
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.model_directory import load_network
 from calcseg_tf.models import model_name
 from calcseg_tf.probability_map import to_codes
 from calcseg_tf.scoring import add_record, score_split, split_records
+from calcseg_tf.termination import ended_by_sigterm
 from data_prep.errors import InputError
-from data_prep.manifest import Manifest, render_manifest
+from data_prep.manifest import Manifest, read_manifest, render_manifest
 from data_prep.schema import Record
 
-__all__ = ["EvaluatingConfig", "evaluate", "named_folders", "scores"]
+__all__ = ["EvaluatingConfig", "evaluate", "named_folders", "read_data_sets", "scores"]
 
 _MAPS_RULE = "--threshold"
 _PACKAGES = (
@@ -44,6 +47,8 @@ class EvaluatingConfig:
         threshold: Takes the place of every operating threshold; None keeps them. Maps have none of their own.
         connectivity: 8 or 4.
         workers: Scoring processes, at least 1.
+        bootstrap_samples: Resamples of the patients behind each interval, at least 1.
+        seed: Of the resampling, 0 or more.
     """
 
     model_dirs: tuple[pathlib.Path, ...]
@@ -52,6 +57,8 @@ class EvaluatingConfig:
     threshold: float | None = None
     connectivity: int = 8
     workers: int = 1
+    bootstrap_samples: int = 1000
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if not self.model_dirs and not self.map_folders:
@@ -59,8 +66,11 @@ class EvaluatingConfig:
         if self.map_folders and self.threshold is None:
             raise InputError("probability maps have no operating threshold of their own: give --threshold")
         for name in self.map_folders:
-            if not name or name.startswith(".") or "/" in name or not name.isprintable():
-                raise InputError(f"the name in --probability_dir=name=folder is a folder's name; found {name!r}")
+            _check_name(name, "--probability_dir=name=folder")
+        if self.bootstrap_samples < 1:
+            raise InputError(f"--bootstrap_samples must be 1 or more; found {self.bootstrap_samples}")
+        if self.seed < 0:
+            raise InputError(f"--seed must be 0 or more; found {self.seed}")
 
 
 def named_folders(entries: Sequence[str]) -> dict[str, pathlib.Path]:
@@ -80,40 +90,136 @@ def named_folders(entries: Sequence[str]) -> dict[str, pathlib.Path]:
     return folders
 
 
-def evaluate(config: EvaluatingConfig, manifest: Manifest, output_dir: pathlib.Path) -> str:
-    """Scores everything, writes the report, and returns what a person should read.
+def read_data_sets(entries: Sequence[str]) -> dict[str, Manifest]:
+    """Reads what --records_dir names: FOLDER, which is called as its data set, or NAME=FOLDER.
+
+    What stands before a "=" is a name where it holds no "/".
+
+    Returns:
+        The manifests by name, in the order given.
 
     Raises:
-        InputError: A model, a map or the records break a rule; what can be checked is checked before the work.
+        InputError: No folder, one without a manifest, one that comes twice, a name that comes twice or, of several, one
+            that cannot be a folder's.
     """
-    with scores(config, manifest) as scored:
-        return _report(scored, manifest, config, output_dir)
+    if not entries:
+        raise InputError("--records_dir must name a folder of records; found none")
+    data_sets: dict[str, Manifest] = {}
+    for entry in entries:
+        name, equals, folder = entry.partition("=")
+        if not equals or "/" in name:
+            name, folder = "", entry
+        manifest = read_manifest(folder)
+        name = name or manifest.data_set
+        if any(manifest.directory.resolve() == other.directory.resolve() for other in data_sets.values()):
+            raise InputError("a folder of records is evaluated once; --records_dir names it twice", manifest.directory)
+        if name in data_sets:
+            raise InputError(
+                f"every data set needs a name of its own; found {name} twice: name them, --records_dir=NAME=FOLDER,..."
+            )
+        if len(entries) > 1:
+            _check_name(name, "--records_dir=name=folder")
+        data_sets[name] = manifest
+    return data_sets
+
+
+def evaluate(config: EvaluatingConfig, data_sets: Mapping[str, Manifest], output_dir: pathlib.Path) -> str:
+    """Scores everything on every data set, writes the report, and returns what a person should read.
+
+    One data set's report fills the folder. Of several, each fills a folder of its name; above them are the page and the
+    table of all, and maps that other tools wrote lie in a folder of the data set's name too. Leaves no temporary file
+    behind where SIGTERM or Ctrl-C ends it.
+
+    Raises:
+        InputError: A model, a map, the records or the folder break a rule; what can be checked is checked before the
+            work.
+        TerminatedError: SIGTERM came.
+    """
+    with ended_by_sigterm():
+        _check_before(config, data_sets, output_dir)
+        if len(data_sets) == 1:
+            [(name, manifest)] = data_sets.items()
+            told, _ = _evaluate_one(config, name, manifest, output_dir)
+            return f"{told}\n\nPage: {output_dir / PAGE_FILE}"
+        done = [
+            _evaluate_one(_of_data_set(config, name), name, manifest, output_dir / name)
+            for name, manifest in data_sets.items()
+        ]
+        reports = [report for _, report in done]
+        write_overview(reports, output_dir, f"{_title(config, ', '.join(data_sets))}")
+    told = "\n\n\n".join(f"{name}\n{'=' * len(name)}\n{text}" for name, (text, _) in zip(data_sets, done, strict=True))
+    return f"{told}\n\n\n{overview_table(reports)}\n\nPage: {output_dir / PAGE_FILE}"
 
 
 @contextlib.contextmanager
 def scores(config: EvaluatingConfig, manifest: Manifest) -> Iterator[list[Scored]]:
-    """Scores every model and every folder of maps.
+    """Scores every model and every folder of maps on one data set.
 
     The models' maps are kept in the system's folder for temporary files until the context ends.
 
     Raises:
         InputError: As `evaluate`.
     """
+    with contextlib.ExitStack() as stack:
+        scored = []
+        for name, model_dir in zip(unique_names(config.model_dirs), config.model_dirs, strict=True):
+            kept = stack.enter_context(tempfile.TemporaryDirectory(prefix="calcseg-maps-"))
+            scored.append(_score_model(name, model_dir, KeptMaps(pathlib.Path(kept), LOWEST_CODE), manifest, config))
+        for name, folder in config.map_folders.items():
+            scored.append(_score_maps(name, MapFolder(folder), manifest, config))
+        yield scored
+
+
+def _check_before(config: EvaluatingConfig, data_sets: Mapping[str, Manifest], output_dir: pathlib.Path) -> None:
+    """Checks what is cheap to check: the last of everything must not fail after hours of the first."""
     names = unique_names(config.model_dirs)
     if twice := sorted(set(names) & set(config.map_folders)):
         raise InputError(f"every model and folder of maps needs a name of its own; found {twice[0]} twice")
+    there = next(folder for folder in (output_dir.absolute(), *output_dir.absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise InputError("--output_dir must be a folder in which files can be made", there)
+    for name, manifest in data_sets.items():
+        ids = [image_id for image_id, placement in manifest.split.items() if placement.split == config.split]
+        here = config if len(data_sets) == 1 else _of_data_set(config, name)
+        for folder in here.map_folders.values():
+            MapFolder(folder).require(ids)
+    if config.map_folders:
+        _evaluation(config)
     for model_dir in config.model_dirs:
-        load_network(model_dir)  # a few seconds; the second model must not fail after hours of the first
-    ids = [image_id for image_id, placement in manifest.split.items() if placement.split == config.split]
-    folders = {name: MapFolder(folder) for name, folder in config.map_folders.items()}
-    for folder in folders.values():
-        folder.require(ids)
-    with contextlib.ExitStack() as stack:
-        scored = []
-        for name, model_dir in zip(names, config.model_dirs, strict=True):
-            kept = stack.enter_context(tempfile.TemporaryDirectory(prefix="calcseg-maps-"))
-            scored.append(_score_model(name, model_dir, KeptMaps(pathlib.Path(kept), LOWEST_CODE), manifest, config))
-        yield [*scored, *(_score_maps(name, folder, manifest, config) for name, folder in folders.items())]
+        _, info = load_network(model_dir)  # a few seconds
+        _evaluation(config, info.operating_threshold)
+
+
+def _check_name(name: str, flag: str) -> None:
+    if not name or name.startswith(".") or "/" in name or not name.isprintable():
+        raise InputError(f"the name in {flag} is a folder's name; found {name!r}")
+
+
+def _of_data_set(config: EvaluatingConfig, name: str) -> EvaluatingConfig:
+    """Returns where the maps of one of several data sets lie: two data sets may have images of one id."""
+    return dataclasses.replace(config, map_folders={key: folder / name for key, folder in config.map_folders.items()})
+
+
+def _evaluate_one(
+    config: EvaluatingConfig, name: str, manifest: Manifest, output_dir: pathlib.Path
+) -> tuple[str, DataSetReport]:
+    """Returns what is printed of one data set, and what a page over several shows of it."""
+    with scores(config, manifest) as scored:
+        report = write_report(
+            scored,
+            lambda wanted: _with_bar(manifest, config.split, "Drawing", wanted),
+            output_dir,
+            _title(config, name),
+            _context(manifest, config),
+        )
+        told = [f"{each.name}\n{summary_table(each.result)}" for each in scored]
+        told.append(comparison_tables(name, scored, report.differences))
+        return "\n\n".join(told), DataSetReport.of(name, scored, report)
+
+
+def _title(config: EvaluatingConfig, data_set: str) -> str:
+    names = ", ".join([*unique_names(config.model_dirs), *config.map_folders])
+    return f"Evaluation of {names} on {data_set}, {config.split} split"
 
 
 def _score_model(
@@ -125,6 +231,7 @@ def _score_model(
         predictor, manifest, config.split, _evaluation(config, info.operating_threshold), what=f"Predicting {name}",
         seen=lambda record, probability: kept.keep(record.image_id, to_codes(probability)),
     )  # fmt: skip
+    result = dataclasses.replace(result, bootstrap_samples=config.bootstrap_samples, seed=config.seed)
     provenance = {
         "model": {"name": model_name(info.model), **dataclasses.asdict(info.model)},  # type: ignore[call-overload]
         "training": info.training,
@@ -135,15 +242,16 @@ def _score_model(
 
 
 def _score_maps(name: str, folder: MapFolder, manifest: Manifest, config: EvaluatingConfig) -> Scored:
-    assert config.threshold is not None
-    with _evaluation(config, config.threshold) as evaluation:
+    with _evaluation(config) as evaluation:
         for record in _with_bar(manifest, config.split, f"Scoring {name}"):
             add_record(evaluation, record, record.intensity(), folder.codes(record.image_id, record.mask.shape))
-        result = evaluation.result()
+        result = evaluation.result(config.bootstrap_samples, config.seed)
     return Scored(name, result, _MAPS_RULE, folder, {"model": "probability maps from disk"})
 
 
-def _evaluation(config: EvaluatingConfig, threshold: float) -> Evaluation:
+def _evaluation(config: EvaluatingConfig, operating_threshold: float | None = None) -> Evaluation:
+    threshold = operating_threshold if config.threshold is None else config.threshold
+    assert threshold is not None  # maps come with --threshold
     return Evaluation(threshold, connectivity=config.connectivity, workers=config.workers)
 
 
@@ -151,20 +259,6 @@ def _with_bar(manifest: Manifest, split: str, what: str, wanted: frozenset[str] 
     count = manifest.images[split] if wanted is None else len(wanted)
     records = split_records(manifest, split, wanted)
     yield from tqdm.tqdm(records, total=count, unit="mammogram", desc=what, disable=None)
-
-
-def _report(scored: Sequence[Scored], manifest: Manifest, config: EvaluatingConfig, output_dir: pathlib.Path) -> str:
-    title = f"Evaluation of {', '.join(each.name for each in scored)} on {manifest.data_set}, {config.split} split"
-    differences = write_report(
-        scored,
-        lambda wanted: _with_bar(manifest, config.split, "Drawing", wanted),
-        output_dir,
-        title,
-        _context(manifest, config),
-    )
-    told = [f"{each.name}\n{summary_table(each.result)}" for each in scored]
-    told.append(comparison_tables(manifest.data_set, scored, differences))
-    return "\n\n".join([*told, f"Page: {output_dir / PAGE_FILE}"])
 
 
 def _context(manifest: Manifest, config: EvaluatingConfig) -> dict[str, object]:

@@ -61,7 +61,11 @@ def ended_by_sigterm() -> Iterator[None]:
         TerminatedError: The signal came.
     """
 
+    came = False
+
     def end(number: int, frame: FrameType | None) -> None:
+        nonlocal came
+        came = True
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the clearing up short
         raise TerminatedError("ended by SIGTERM")
 
@@ -71,5 +75,11 @@ def ended_by_sigterm() -> Iterator[None]:
     previous = signal.signal(signal.SIGTERM, end)
     try:
         yield
+    except TerminatedError:
+        raise
+    except BaseException:
+        if came:  # what it became on its way, or the end of other processes that got the signal too
+            raise TerminatedError("ended by SIGTERM") from None
+        raise
     finally:
         signal.signal(signal.SIGTERM, previous)

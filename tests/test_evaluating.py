@@ -1,3 +1,4 @@
+import csv
 import dataclasses
 import json
 import re
@@ -6,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from calcseg_tf.evaluating import EvaluatingConfig, evaluate, named_folders, scores
+from calcseg_tf.evaluating import EvaluatingConfig, evaluate, named_folders, read_data_sets, scores
 from calcseg_tf.evaluation.froc import LOWEST_CODE
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.model_directory import read_info, write_info
@@ -58,6 +59,13 @@ def world(tmp_path_factory):
         values = np.zeros((60, 50) if content is not None else (50, 60), np.float32)
         values[3, 4] = content or 0.0
         np.save(folder / name / "image-0.npy", values)
+    # Another data set with images of the same ids, of which one map is wrong.
+    others = [dataclasses.replace(record, patient_id=f"other-{record.patient_id}") for record in distractors[:2]]
+    write_fake_records(folder / "other", {"train": [fake_record(name="t", patient="t")], "test": others})
+    shutil.copytree(folder / "maps", folder / "both" / "fake")
+    shutil.copytree(folder / "maps", folder / "both" / "other")
+    wrong = to_codes(np.linspace(0, 1, pixels.size).reshape(pixels.shape))
+    (folder / "both" / "other" / "image-1.png").write_bytes(encode_png(wrong))
     shutil.copytree(folder / "maps", folder / "missing")
     (folder / "missing" / "image-2.png").unlink()
     return folder
@@ -67,7 +75,7 @@ def world(tmp_path_factory):
 def ended(world):
     """The command run in every way, by name."""
     calls = {
-        "models": [f"--model_dir={world / 'strict'},{world / 'loose'}"],
+        "models": [f"--model_dir={world / 'strict'},{world / 'loose'}", "--bootstrap_samples=50", "--seed=7"],
         "nothing": [],
         "no threshold": [f"--probability_dir=theirs={world / 'maps'}"],
         "nan": [f"--probability_dir=theirs={world / 'nan'}", "--threshold=0.5"],
@@ -95,6 +103,7 @@ def test_two_models_are_compared_each_at_its_own_threshold(ended, world):
         alarms[name] = metrics["at_threshold"]["false_positives_per_image"]
         assert metrics["context"]["operating_threshold_rule"] == read_info(world / name).operating_threshold_rule
         assert metrics["context"]["model"]["name"] == "fcn"
+        assert metrics["bootstrap"] == {"unit": "patient", "samples": 50, "seed": 7, "level": 0.95}
     assert alarms == {"strict": 0.0, "loose": 1.0}
     comparison = json.loads((out / "comparison.json").read_text())
     [pair] = comparison["differences"]
@@ -144,10 +153,69 @@ def test_an_error_of_the_command_is_one_line_and_leaves_nothing(ended, world, na
     assert not (world / "out" / name).exists()
 
 
+def test_several_data_sets_have_a_folder_each_and_a_row_for_each_pair_with_a_model(world, tmp_path):
+    config = config_of(world, [], [("theirs", "both")], threshold=0.5, bootstrap_samples=20)
+    data_sets = read_data_sets([str(world / "records"), f"other={world / 'other'}"])
+    out = tmp_path / "out"
+    for stale in ("metrics.json", "comparison.json", "example_1.png"):  # of one data set, in the same folder
+        out.mkdir(exist_ok=True)
+        (out / stale).write_text("old")
+    said = evaluate(config, data_sets, out)
+    assert {path.name for path in out.iterdir()} == {"evaluation.html", "data_sets.csv", "fake", "other"}
+    metrics = {name: json.loads((out / name / "metrics.json").read_text()) for name in data_sets}
+    assert [each["images"] for each in metrics.values()] == [3, 2]
+    assert metrics["fake"]["pixel"]["roc_auc"] == 1.0 > metrics["other"]["pixel"]["roc_auc"]
+    root = parse_page((out / "evaluation.html").read_text(encoding="utf-8"))
+    rows = [[text_of(cell) for cell in row] for row in elements(next(elements(root, "table")), "tr")]
+    table = said.partition("\n\n\ndata set ")[2]  # the last one printed
+    for (name, each), row in zip(metrics.items(), rows[1:], strict=True):
+        auc, precision = (f"{each['pixel'][figure]:.4f}" for figure in ("roc_auc", "average_precision"))
+        assert row[:2] == [name, "theirs"]
+        assert row[2].startswith(f"{auc} [")
+        assert row[3].startswith(f"{precision} [")
+        assert re.search(rf"^{name} +theirs +{auc} \[.*\] +{precision} \[.*\] +0\.5000$", table, re.MULTILINE)
+    with (out / "data_sets.csv").open(newline="") as file:
+        figures = {(row["figure"], row["data_set"]): row for row in csv.DictReader(file)}
+    for name, each in metrics.items():
+        row, interval = figures["pixel.roc_auc", name], each["confidence_intervals"]["pixel.roc_auc"]
+        assert (float(row["value"]), row["model"]) == (each["pixel"]["roc_auc"], "theirs")
+        assert (float(row["low"]), float(row["high"])) == (interval["low"], interval["high"])
+    # The curves of each, beside each other, and the way to its own page.
+    assert len(list(elements(root, "img"))) == 2 * 6
+    assert {link.get("href") for link in elements(root, "a")} == {
+        "#figures", "#set-1", "#set-2", "fake/evaluation.html", "other/evaluation.html",
+    }  # fmt: skip
+    assert text_of(next(elements(root, "h1"))) == "Evaluation of theirs on fake, other, test split"
+    assert str(world) not in text_of(root)
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ([], "--records_dir must name a folder of records; found none"),
+        (["{}/records", "{}/other"], "every data set needs a name of its own; found fake twice: name them"),
+        (["{}/records", "x={}/records/."], "a folder of records is evaluated once; --records_dir names it twice"),
+        (["{}/records", "other={}/nowhere"], "nowhere: no such folder of records"),
+        (["{}/records", ".x={}/other"], "the name in --records_dir=name=folder is a folder's name; found '.x'"),
+    ],
+)
+def test_bad_data_sets_are_one_clear_line(world, entries, words):
+    with pytest.raises(InputError, match=re.escape(words)):
+        read_data_sets([entry.format(world) for entry in entries])
+
+
+def test_a_data_set_is_called_as_asked_or_by_its_own_name_and_a_path_may_hold_an_equals_sign(world, tmp_path):
+    shutil.copytree(world / "other", tmp_path / "run=1")
+    assert list(read_data_sets([str(tmp_path / "run=1")])) == ["fake"]
+    assert list(read_data_sets([f"b={tmp_path / 'run=1'}", str(world / "records")])) == ["b", "fake"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ({}, "nothing to evaluate"),
+        ({"models": ["strict"], "bootstrap_samples": 0}, "--bootstrap_samples must be 1 or more; found 0"),
+        ({"models": ["strict"], "seed": -1}, "--seed must be 0 or more; found -1"),
         ({"models": ["strict", "strict/."]}, "not with itself"),
         (
             {"models": ["strict"], "maps": [("strict", "maps")], "threshold": 0.5},
@@ -169,8 +237,25 @@ def test_an_error_of_the_command_is_one_line_and_leaves_nothing(ended, world, na
 )
 def test_bad_input_is_one_clear_line_and_leaves_nothing(world, arguments, words):
     with pytest.raises(InputError, match=re.escape(words)) as raised:
-        evaluate(config_of(world, **arguments), read_manifest(world / "records"), world / "unwritten")
+        evaluate(config_of(world, **arguments), read_data_sets([str(world / "records")]), world / "unwritten")
     assert "\n" not in str(raised.value)
+    assert not (world / "unwritten").exists()
+
+
+@pytest.mark.parametrize(
+    ("maps", "out", "words"),
+    [
+        ("maps", "unwritten", "no such folder of probability maps"),
+        ("both", "maps/image-1.png/x", "--output_dir must be a folder in which files can be"),
+    ],
+)
+def test_what_is_wrong_with_the_last_data_set_or_the_folder_is_said_before_the_work(
+    world, monkeypatch, maps, out, words
+):
+    monkeypatch.setattr("calcseg_tf.evaluating.scores", None)
+    data_sets = read_data_sets([str(world / "records"), f"z={world / 'other'}"])
+    with pytest.raises(InputError, match=re.escape(words)):
+        evaluate(config_of(world, maps=[("x", maps)], threshold=0.5), data_sets, world / out)
     assert not (world / "unwritten").exists()
 
 

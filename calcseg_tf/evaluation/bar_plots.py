@@ -60,11 +60,11 @@ def draw_bars(panels: Sequence[Panel], y_label: str) -> Any:
     with matplotlib.rc_context({**STYLE, "axes.grid.axis": "y", "axes.axisbelow": True}):
         figure = Figure(figsize=(10.4, 3.4 * rows + 0.3), layout="constrained")
         FigureCanvasAgg(figure)
-        cells = figure.subplots(rows, _COLUMNS, squeeze=False).flat
-        for axes, panel in zip(cells, panels, strict=False):
-            _draw_panel(axes, panel, y_label)
-        for axes in list(cells)[len(panels) :]:
-            axes.set_axis_off()
+        for number, axes in enumerate(figure.subplots(rows, _COLUMNS, squeeze=False).flat):
+            if number < len(panels):
+                _draw_panel(axes, panels[number], y_label)
+            else:
+                axes.set_axis_off()
         figure.supxlabel(DISCLAIMER, fontsize=7, color="0.4")
     return figure
 

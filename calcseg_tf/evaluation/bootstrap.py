@@ -10,6 +10,7 @@ from calcseg_tf.evaluation.pixel_curves import Figure
 
 __all__ = [
     "LEVEL",
+    "ONE_PATIENT",
     "Band",
     "Exposure",
     "Interval",
@@ -28,7 +29,8 @@ _CHUNK_SAMPLES = 8  # samples x 65,536 bins x 8 bytes: 4 MB an array, which stay
 # A rate that stands for a whole number of pixels must still mean it after a product in float64.
 _TOLERANCE = 1e-12
 
-_ONE_PATIENT = "one patient alone cannot be resampled"
+ONE_PATIENT = "one patient alone cannot be resampled"
+"""Why there is no interval where there is none at all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,7 +231,7 @@ def interval(samples: np.ndarray, figure: Figure, patients: int) -> Interval:
     if figure.value is None:
         return Interval(None, None, 0, f"the figure is undefined: {figure.reason}")
     if patients < 2:
-        return Interval(None, None, 0, _ONE_PATIENT)
+        return Interval(None, None, 0, ONE_PATIENT)
     if 2 * len(defined) < len(samples) or len(defined) == 0:
         return Interval(None, None, len(defined), f"only {len(defined)} of {len(samples)} resamples define the figure")
     low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -251,4 +253,4 @@ def band(x: np.ndarray, value: np.ndarray, samples: np.ndarray, patients: int) -
         np.array([np.nan if end is None else end for end in ends], np.float64)
         for ends in ([each.low for each in intervals], [each.high for each in intervals])
     )
-    return Band(x, value, low, high, _ONE_PATIENT if patients < 2 else "")
+    return Band(x, value, low, high, ONE_PATIENT if patients < 2 else "")

@@ -18,8 +18,10 @@ from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
 
 __all__ = [
+    "PIXEL_HEADER",
     "Difference",
     "Scored",
+    "aligned",
     "build_comparison",
     "compare",
     "comparison_csv",
@@ -28,6 +30,7 @@ __all__ = [
     "errors_by_image",
     "headline_paths",
     "p_text",
+    "pixel_rows",
     "protocol_paths",
     "undefined",
     "unique_names",
@@ -35,6 +38,9 @@ __all__ = [
 ]
 
 AUC, AVERAGE_PRECISION = "pixel.roc_auc", "pixel.average_precision"
+
+PIXEL_HEADER = ("data set", "model", f"pixel ROC AUC [{LEVEL:.0%}]", "pixel average precision", "operating threshold")
+"""Of `pixel_rows`."""
 
 _HEADLINE_PROTOCOLS = (PRIMARY, "hdogreg", "picai")  # the others are parts of hdogreg
 
@@ -53,7 +59,7 @@ class Scored:
         name: Unique, and the name of its folder.
         result: What it scores.
         threshold_rule: How its operating threshold was chosen, one sentence.
-        maps: Its probability maps, for pictures.
+        maps: Its probability maps, for pictures; they may go once these are drawn.
         provenance: What it is and where it comes from, ready for JSON.
     """
 
@@ -162,28 +168,37 @@ def comparison_csv(scored: Sequence[Scored], differences: Sequence[Difference]) 
 
 def comparison_tables(data_set: str, scored: Sequence[Scored], differences: Sequence[Difference]) -> str:
     """Returns what is printed: Fig. 6d, the sensitivities under every protocol, and the differences."""
-    names = [each.name for each in scored]
+    sensitivities = [
+        (label, *(with_interval(each.result, path) for each in scored))
+        for label, path in headline_paths(scored[0].result)
+    ]
     blocks = [
-        _aligned([
-            ("data set", "model", f"pixel ROC AUC [{LEVEL:.0%}]", "pixel average precision", "operating threshold"),
-            *((data_set, each.name, with_interval(each.result, AUC), with_interval(each.result, AVERAGE_PRECISION),
-               f"{each.result.threshold:.4f}") for each in scored),
-        ]),
-        _aligned([
-            ("sensitivity at false alarms, by protocol", *names),
-            *((label, *(with_interval(each.result, path) for each in scored))
-              for label, path in headline_paths(scored[0].result)),
-        ]),
-    ]  # fmt: skip
+        aligned([PIXEL_HEADER, *pixel_rows(data_set, scored)]),
+        aligned([("sensitivity at false alarms, by protocol", *(each.name for each in scored)), *sensitivities]),
+    ]
     for pair in differences:
         labelled = [("pixel ROC AUC", AUC), ("pixel average precision", AVERAGE_PRECISION)]
         labelled += headline_paths(scored[0].result)
         rows = [(label, difference_text(pair.figures[path]), p_text(pair.figures[path])) for label, path in labelled]
-        blocks.append(_aligned([(f"{pair.first} less {pair.second}", f"[{LEVEL:.0%}]", "p"), *rows]))
+        blocks.append(aligned([(f"{pair.first} less {pair.second}", f"[{LEVEL:.0%}]", "p"), *rows]))
     reasons = undefined(scored, (AUC, AVERAGE_PRECISION, *(path for _, path in headline_paths(scored[0].result))))
     rules = [f"{each.name}: threshold {each.result.threshold:.4f}, {each.threshold_rule}" for each in scored]
     blocks += ["\n".join(lines) for lines in (reasons, rules) if lines]
     return "\n\n".join(blocks)
+
+
+def pixel_rows(data_set: str, scored: Sequence[Scored]) -> list[tuple[str, ...]]:
+    """Returns the paper's Fig. 6d as text, a row a model under `PIXEL_HEADER`."""
+    return [
+        (
+            data_set,
+            each.name,
+            with_interval(each.result, AUC),
+            with_interval(each.result, AVERAGE_PRECISION),
+            f"{each.result.threshold:.4f}",
+        )
+        for each in scored
+    ]
 
 
 def errors_by_image(result: EvaluationResult) -> dict[str, int]:
@@ -265,7 +280,8 @@ def _told(value: float | None, low: float | None, high: float | None, sign: str)
     return number(value) + ("" if low is None or high is None else f" [{number(low)}, {number(high)}]")
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Lays out rows of cells in columns; several lines without a final line break."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)

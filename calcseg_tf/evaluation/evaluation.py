@@ -18,6 +18,7 @@ from calcseg_tf.evaluation.patient_counts import PatientCounts, sums_by_patient
 from calcseg_tf.probability_map import FULL_SCALE, from_code, threshold_code, to_codes
 from data_prep.components import CONNECTIVITIES, check_mask
 from data_prep.errors import InputError
+from data_prep.worker_process import begin_worker
 
 __all__ = ["Evaluation"]
 
@@ -100,7 +101,7 @@ class Evaluation:
         if workers > 1:
             # Not by fork: a process that has started TensorFlow's threads must not be copied.
             context = multiprocessing.get_context("spawn")
-            self._pool = concurrent.futures.ProcessPoolExecutor(workers, mp_context=context)
+            self._pool = concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker)
 
     def __enter__(self) -> "Evaluation":
         return self
@@ -209,5 +210,6 @@ def _said_when_broken() -> Iterator[None]:
     """Turns the end of a worker into one line."""
     try:
         yield
-    except BrokenProcessPool:
+    except (BrokenProcessPool, OSError):
+        # OSError, "handle is closed", where one ends while the pool is given work.
         raise InputError("scoring needs its worker processes; one was ended, as when memory runs out") from None

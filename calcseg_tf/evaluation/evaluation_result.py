@@ -11,7 +11,7 @@ from calcseg_tf.evaluation.bootstrap import Band, Interval
 from calcseg_tf.evaluation.froc import FALSE_ALARM_LIMITS, FrocCurve, OperatingPoint, SweepCounts
 from calcseg_tf.evaluation.image_score import ImageResult
 from calcseg_tf.evaluation.patient_counts import PatientCounts
-from calcseg_tf.evaluation.pixel_curves import Figure
+from calcseg_tf.evaluation.pixel_curves import Curve, Figure
 from calcseg_tf.evaluation.rounding import Bounds
 from calcseg_tf.evaluation.threshold_figures import ThresholdFigure, ratio, threshold_figures
 from calcseg_tf.evaluation.uncertainty import LIMITS_PER_CM2, PARTIAL_AREAS, Grids, Weighted, weigh
@@ -97,6 +97,16 @@ class EvaluationResult:
     def pixels(self) -> tuple[np.ndarray, np.ndarray]:
         """The pooled histograms of calcification and of background pixels, int64 [65536] each."""
         return self.counts.pixels
+
+    @functools.cached_property
+    def roc_curve(self) -> Curve | None:
+        """Per-pixel ROC; None where `roc_auc` is undefined."""
+        return pixel_curves.roc_curve(*self.pixels)
+
+    @functools.cached_property
+    def precision_recall_curve(self) -> Curve | None:
+        """Per-pixel precision-recall curve; None where `average_precision` is undefined."""
+        return pixel_curves.precision_recall_curve(*self.pixels)
 
     @functools.cached_property
     def roc_auc(self) -> Figure:

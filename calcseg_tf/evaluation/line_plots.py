@@ -8,6 +8,7 @@ import numpy as np
 
 from calcseg_tf.drawing import figure_bytes, plain_text
 from calcseg_tf.evaluation.bootstrap import Band
+from calcseg_tf.evaluation.pixel_curves import log_floor
 from data_prep.command import DISCLAIMER
 
 __all__ = ["PALETTE", "STYLE", "Line", "Plot", "draw_plot", "plot_image", "save_figure"]
@@ -91,8 +92,12 @@ def draw_plot(plot: Plot) -> Any:
         axes = figure.add_subplot()
         axes.set(title=plot.title, xlabel=plot.x_label, ylabel=plot.y_label)
         axes.set_ylim(-0.02, 1.02)
-        floor = _log_floor(plot) if plot.logarithmic else 0.0
+        floor = 0.0
         if plot.logarithmic:
+            # One place for the zeros of all lines.
+            floor = log_floor(
+                np.concatenate([part for line in plot.lines for part in (line.x, *(line.merging or ())[:1])])
+            )
             axes.set_xscale("log")
             if any((line.x == 0).any() for line in plot.lines):
                 axes.set_xlabel(f"{plot.x_label} (0 drawn at the left end)")
@@ -115,7 +120,7 @@ def save_figure(figure: Any) -> tuple[bytes, bytes]:
 
     with matplotlib.rc_context(STYLE):
         png = figure_bytes(figure, "png", 200)
-        figure.set_layout_engine("none")  # laid out already
+        figure.set_layout_engine(None)  # laid out already; else it would be drawn once more
         return png, figure_bytes(figure, "pdf", 200)
 
 
@@ -128,13 +133,6 @@ def plot_image(plot: Plot) -> np.ndarray:
 
 def _joined(*parts: str) -> str:
     return ": ".join(part for part in parts if part)
-
-
-def _log_floor(plot: Plot) -> float:
-    """Returns where zeros are drawn: half the smallest positive x of all lines (1 where there is none)."""
-    parts = [part for line in plot.lines for part in (line.x, *(line.merging or ())[:1])]
-    positive = [float(part[part > 0].min()) for part in parts if (part > 0).any()]
-    return min(positive) / 2 if positive else 1.0
 
 
 def _draw_line(axes: Any, plot: Plot, line: Line, number: int, floor: float) -> None:

@@ -4,16 +4,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from calcseg_tf.evaluation.bootstrap import LEVEL
+from calcseg_tf.evaluation.bootstrap import LEVEL, ONE_PATIENT
 from calcseg_tf.evaluation.definitions import definitions
 from calcseg_tf.evaluation.evaluation_result import PRIMARY, EvaluationResult
 from calcseg_tf.evaluation.froc import FALSE_ALARM_LIMITS, FrocCurve
-from calcseg_tf.evaluation.pixel_curves import Figure, log_floor, thin
+from calcseg_tf.evaluation.pixel_curves import Figure, thin
 from calcseg_tf.evaluation.uncertainty import LIMITS_PER_CM2
 from calcseg_tf.evaluation.wording import counted
 from data_prep.command import DISCLAIMER
 
-__all__ = ["build_metrics", "summary_table"]
+__all__ = ["build_metrics", "cautions", "summary_table"]
 
 _LISTED_POINTS = 200  # of a FROC curve; the tables hold all
 _MUCH = 0.05  # of all pixels; of mammograms full of calcifications less than a hundredth is calcified
@@ -80,18 +80,18 @@ def summary_table(result: EvaluationResult) -> str:
         lines.append(f"{label:<{width}}  {value:>7}  {between}".rstrip())
     reasons = {result.figures[path].reason for _, path in rows}
     if len(result.patients) < 2:
-        reasons.add("intervals: one patient alone cannot be resampled")
+        reasons.add(f"intervals: {ONE_PATIENT}")
     lines += [f"n/a: {reason}" for reason in sorted(reasons - {""})]
-    return "\n".join([*lines, *_cautions(result)])
+    return "\n".join([*lines, *(f"caution: {each}" for each in cautions(result))])
 
 
-def _cautions(result: EvaluationResult) -> list[str]:
+def cautions(result: EvaluationResult) -> list[str]:
     """Says where the paper's protocol cannot be believed: any overlap finds, so what covers everything finds all."""
     points = [point for limit in FALSE_ALARM_LIMITS if (point := result.operating_point(limit)) is not None]
-    share = max((result.predicted_share(point.threshold) for point in points), default=0.0)
+    share = max(map(result.predicted_share, [result.threshold, *(point.threshold for point in points)]))
     if share < _MUCH:
         return []
-    return [f"caution: up to {share:.0%} of all pixels are predicted there; what covers so much finds anything"]
+    return [f"up to {share:.0%} of all pixels are predicted at these thresholds; what covers so much finds anything"]
 
 
 def _take(result: EvaluationResult, prefix: str, undefined: dict[str, str]) -> dict[str, float | None]:
@@ -144,7 +144,7 @@ def _froc(result: EvaluationResult, protocol: str, undefined: dict[str, str]) ->
 def _listed(curve: FrocCurve) -> np.ndarray:
     alarms = curve.false_positives_per_image
     y = np.zeros(len(alarms)) if curve.sensitivity is None else curve.sensitivity
-    return thin(np.log10(np.maximum(alarms, log_floor(alarms))), y, _LISTED_POINTS)
+    return thin(alarms, y, _LISTED_POINTS, logarithmic=True)
 
 
 def _list(values: np.ndarray | None, kept: np.ndarray) -> list[float] | None:

@@ -13,6 +13,7 @@ from calcseg_tf.probability_map import FULL_SCALE
 from data_prep.mask import BACKGROUND, CALCIFICATION
 
 __all__ = [
+    "DRAWN_POINTS",
     "Curve",
     "Figure",
     "average_precision",
@@ -23,6 +24,9 @@ __all__ = [
     "roc_curve",
     "thin",
 ]
+
+DRAWN_POINTS = 2000
+"""Of a curve in figures and tables: what is drawn cannot show more."""
 
 _NO_POSITIVES = "no calcification pixel in the images"
 _NO_NEGATIVES = "no background pixel in the images"
@@ -113,19 +117,22 @@ def average_precision(positive: np.ndarray, negative: np.ndarray) -> Figure:
     return Figure(float(sklearn.metrics.average_precision_score(truth, codes, sample_weight=counts)))
 
 
-def thin(x: np.ndarray, y: np.ndarray, points: int) -> np.ndarray:
+def thin(x: np.ndarray, y: np.ndarray, points: int, logarithmic: bool) -> np.ndarray:
     """Chooses at most `points` of a curve's points, evenly along its drawn length, both ends included.
 
     Args:
-        x: float [curve], the coordinate as it is drawn (a logarithm, where the axis is logarithmic); no infinities.
+        x: float [curve], no infinities.
         y: float [curve].
         points: At least 2.
+        logarithmic: Whether x is drawn on a logarithmic axis, zeros at `log_floor`.
 
     Returns:
         Ascending indices.
     """
     if len(x) <= points:
         return np.arange(len(x))
+    if logarithmic:
+        x = np.log10(np.maximum(x, log_floor(x)))
     length = np.append(0.0, np.cumsum(np.hypot(np.diff(x), np.diff(y))))
     wanted = np.linspace(0.0, length[-1], points)
     return np.unique(np.append(np.searchsorted(length, wanted[:-1], side="left"), len(x) - 1))

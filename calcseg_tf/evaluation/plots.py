@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -11,8 +11,7 @@ from calcseg_tf.evaluation.bar_plots import Bars, Panel, draw_bars
 from calcseg_tf.evaluation.bootstrap import LEVEL
 from calcseg_tf.evaluation.evaluation_result import PRIMARY, EvaluationResult
 from calcseg_tf.evaluation.line_plots import Line, Plot, draw_plot, plot_image, save_figure
-from calcseg_tf.evaluation.pixel_curves import log_floor, precision_recall_curve, roc_curve, thin
-from calcseg_tf.evaluation.tables import DRAWN_POINTS
+from calcseg_tf.evaluation.pixel_curves import DRAWN_POINTS, Curve, Figure, thin
 from calcseg_tf.evaluation.wording import counted
 
 __all__ = ["STRATA_PLOT", "curve_image", "curve_plots", "plot_all", "strata_panels"]
@@ -23,6 +22,60 @@ STRATA_PLOT = "strata"
 _LIMIT = 1.0  # false alarms, at which the legend of a FROC curve tells the sensitivity
 # What is drawn, each on the axes of its authors; the tables hold the rest.
 _FROC = ((PRIMARY, False), ("hdogreg", False), ("hdogreg", True), ("picai", False))
+
+
+@dataclasses.dataclass(frozen=True)
+class _PixelCurve:
+    """One of the curves over all pixels.
+
+    Attributes:
+        title: Of its plot.
+        x_label: Of the horizontal axis.
+        y_label: Of the vertical one.
+        logarithmic: Whether x is.
+        steps: Whether y holds from each x to the next.
+        path: Of the figure that it comes to.
+        short: What the legend calls that figure.
+        of: Takes the curve from a result, with the figure.
+        point: Where an operating threshold lies, from true positives, false negatives, false positives and true
+            negatives at it, in pixels; None where it lies nowhere.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    logarithmic: bool
+    steps: bool
+    path: str
+    short: str
+    of: Callable[[EvaluationResult], tuple[Curve | None, Figure]]
+    point: Callable[[float, float, float, float], tuple[float, float] | None]
+
+
+_PIXEL_CURVES = {
+    "roc": _PixelCurve(
+        title="Per-pixel ROC",
+        x_label="false-positive rate",
+        y_label="true-positive rate",
+        logarithmic=True,
+        steps=False,
+        path="pixel.roc_auc",
+        short="AUC",
+        of=lambda result: (result.roc_curve, result.roc_auc),
+        point=lambda hit, missed, false, rest: (false / (false + rest), hit / (hit + missed)),
+    ),
+    "precision_recall": _PixelCurve(
+        title="Per-pixel precision-recall",
+        x_label="recall",
+        y_label="precision",
+        logarithmic=False,
+        steps=True,  # average precision is the area under them
+        path="pixel.average_precision",
+        short="AP",
+        of=lambda result: (result.precision_recall_curve, result.average_precision),
+        point=lambda hit, missed, false, _: (hit / (hit + missed), hit / (hit + false)) if hit + false else None,
+    ),
+}
 
 _DIMENSIONS = {
     "area_px": "Area of the calcification, px",
@@ -60,9 +113,8 @@ def curve_image(name: str, result: EvaluationResult) -> np.ndarray:
     Returns:
         RGB, uint8 [height, width, 3].
     """
-    draw = {"froc": lambda results: _froc(results, PRIMARY, False, plain=True), "roc": _plain_roc,
-            "precision_recall": _plain_precision_recall}[name]  # fmt: skip
-    plot = draw({"": result})
+    results = {"": result}
+    plot = _froc(results, PRIMARY, False, plain=True) if name == "froc" else _pixel_plot(results, name, plain=True)
     return plot_image(dataclasses.replace(plot, title=plot.title.split(";")[0]))  # without bands
 
 
@@ -74,7 +126,7 @@ def curve_plots(results: Mapping[str, EvaluationResult]) -> dict[str, Plot]:
         for protocol, per_cm2 in _FROC
         if measured or not per_cm2
     }
-    return {**plots, "roc": _roc(results), "precision_recall": _precision_recall(results)}
+    return {**plots, **{name: _pixel_plot(results, name) for name in _PIXEL_CURVES}}
 
 
 def strata_panels(results: Mapping[str, EvaluationResult]) -> list[Panel]:
@@ -127,8 +179,8 @@ def _froc_line(name: str, result: EvaluationResult, protocol: str, per_cm2: bool
         return _undefined(name, result.sensitivity_at(_LIMIT, protocol, per_cm2).reason or "no annotated object")
     # Below the threshold with the most false alarms they merge, and the curve runs back: not a way to operate.
     peak = len(alarms) - 1 - int(alarms[::-1].argmax())
-    kept = _thinned(alarms[peak:], curve.sensitivity[peak:])[::-1] + peak
-    merging = _thinned(alarms[: peak + 1], curve.sensitivity[: peak + 1])
+    kept = thin(alarms[peak:], curve.sensitivity[peak:], DRAWN_POINTS, logarithmic=True)[::-1] + peak
+    merging = thin(alarms[: peak + 1], curve.sensitivity[: peak + 1], DRAWN_POINTS, logarithmic=True)
     line = Line(
         name,
         alarms[kept],
@@ -140,83 +192,43 @@ def _froc_line(name: str, result: EvaluationResult, protocol: str, per_cm2: bool
     point_path, unit = ("operating_points_per_cm2", "cm²") if per_cm2 else ("operating_points", "mammogram")
     at = result.figures[f"{path}.at_threshold.false_positives_per_{'cm2' if per_cm2 else 'image'}"].value
     sensitivity = result.figures[f"{path}.at_threshold.sensitivity"].value
-    return Line(
-        name, line.x, line.y, merging=line.merging,
+    return dataclasses.replace(
+        line,
         figure=_figure(result, f"{path}.{point_path}.{_LIMIT:g}.sensitivity", "", f" at {_LIMIT:g} per {unit}"),
         band=result.bands[f"{path}.per_cm2" if per_cm2 else path],
         point=None if at is None or sensitivity is None else (at, sensitivity),
-    )  # fmt: skip
-
-
-def _roc(results: Mapping[str, EvaluationResult], plain: bool = False) -> Plot:
-    return Plot(
-        title=f"Per-pixel ROC\n{_counted(results)}",
-        x_label="false-positive rate",
-        y_label="true-positive rate",
-        lines=[_roc_line(name, result, plain) for name, result in results.items()],
-        logarithmic=True,
     )
 
 
-def _roc_line(name: str, result: EvaluationResult, plain: bool) -> Line:
-    curve = roc_curve(*result.pixels)
-    if curve is None:
-        return _undefined(name, result.roc_auc.reason)
-    kept = _thinned(curve.x, curve.y)
-    if plain:
-        return Line(name, curve.x[kept], curve.y[kept], f"AUC {result.roc_auc.value:.4f}")
-    hit, missed, false, rest = _confusion(result)
-    return Line(
-        name, curve.x[kept], curve.y[kept], _figure(result, "pixel.roc_auc", "AUC "), result.bands["roc"],
-        point=(false / (false + rest), hit / (hit + missed)),
-    )  # fmt: skip
-
-
-def _precision_recall(results: Mapping[str, EvaluationResult], plain: bool = False) -> Plot:
+def _pixel_plot(results: Mapping[str, EvaluationResult], name: str, plain: bool = False) -> Plot:
+    kind = _PIXEL_CURVES[name]
     return Plot(
-        title=f"Per-pixel precision-recall\n{_counted(results)}",
-        x_label="recall",
-        y_label="precision",
-        lines=[_precision_recall_line(name, result, plain) for name, result in results.items()],
-        logarithmic=False,
-        steps=True,  # average precision is the area under them
+        title=f"{kind.title}\n{_counted(results)}",
+        x_label=kind.x_label,
+        y_label=kind.y_label,
+        lines=[_pixel_line(model, result, name, plain) for model, result in results.items()],
+        logarithmic=kind.logarithmic,
+        steps=kind.steps,
     )
 
 
-def _precision_recall_line(name: str, result: EvaluationResult, plain: bool) -> Line:
-    curve = precision_recall_curve(*result.pixels)
+def _pixel_line(model: str, result: EvaluationResult, name: str, plain: bool) -> Line:
+    kind = _PIXEL_CURVES[name]
+    curve, figure = kind.of(result)
     if curve is None:
-        return _undefined(name, result.average_precision.reason)
-    kept = thin(curve.x, curve.y, DRAWN_POINTS)
+        return _undefined(model, figure.reason)
+    kept = thin(curve.x, curve.y, DRAWN_POINTS, kind.logarithmic)
+    line = Line(model, curve.x[kept], curve.y[kept], f"{kind.short} {figure.value:.4f}")
     if plain:
-        return Line(name, curve.x[kept], curve.y[kept], f"AP {result.average_precision.value:.4f}")
-    hit, missed, false, _ = _confusion(result)
-    return Line(
-        name, curve.x[kept], curve.y[kept], _figure(result, "pixel.average_precision", "AP "),
-        result.bands["precision_recall"], point=(hit / (hit + missed), hit / (hit + false)) if hit + false else None,
-    )  # fmt: skip
-
-
-def _plain_roc(results: Mapping[str, EvaluationResult]) -> Plot:
-    return _roc(results, plain=True)
-
-
-def _plain_precision_recall(results: Mapping[str, EvaluationResult]) -> Plot:
-    return _precision_recall(results, plain=True)
-
-
-def _thinned(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return thin(np.log10(np.maximum(x, log_floor(x))), y, DRAWN_POINTS)
+        return line
+    pixels = (float(result.counts.sums[each].sum()) for each in ("tp", "fn", "fp", "tn"))
+    return dataclasses.replace(
+        line, figure=_figure(result, kind.path, f"{kind.short} "), band=result.bands[name], point=kind.point(*pixels)
+    )
 
 
 def _undefined(name: str, reason: str) -> Line:
     return Line(name, np.zeros(0), np.zeros(0), reason=reason)
-
-
-def _confusion(result: EvaluationResult) -> tuple[float, float, float, float]:
-    """Returns true positives, false negatives, false positives and true negatives at the threshold, in pixels."""
-    hit, missed, false, rest = (float(result.counts.sums[name].sum()) for name in ("tp", "fn", "fp", "tn"))
-    return hit, missed, false, rest
 
 
 def _figure(result: EvaluationResult, path: str, before: str, after: str = "") -> str:

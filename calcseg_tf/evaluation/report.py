@@ -1,5 +1,6 @@
 """Writes everything that one or several evaluations come to: figures, tables, pictures, comparison and page."""
 
+import dataclasses
 import os
 import pathlib
 import tempfile
@@ -17,10 +18,11 @@ from calcseg_tf.evaluation.crops import CROP_PX, png_of
 from calcseg_tf.evaluation.evaluation_result import PRIMARY, EvaluationResult
 from calcseg_tf.evaluation.finds import Find, disputed_images, strongest_false_alarms, worst_misses
 from calcseg_tf.evaluation.html import Content, element, picture
+from calcseg_tf.evaluation.line_plots import Plot
 from calcseg_tf.evaluation.page import Section, render_page
 from calcseg_tf.evaluation.pictures import Look, Pictures, draw_pictures, draw_sheet, wanted_images
 from calcseg_tf.evaluation.plots import STRATA_PLOT, curve_plots, plot_all
-from calcseg_tf.evaluation.results import write_results
+from calcseg_tf.evaluation.results import METRICS_FILE, write_results
 from calcseg_tf.evaluation.sections import (
     curves_section,
     differences_section,
@@ -34,10 +36,11 @@ from calcseg_tf.evaluation.sections import (
 from data_prep.atomic import temporary_beside, write_json, write_text
 from data_prep.schema import Record
 
-__all__ = ["COMPARISON_FILE", "PAGE_FILE", "write_report"]
+__all__ = ["COMPARISON_FILE", "DATA_SETS_TABLE", "PAGE_FILE", "Report", "remove_old", "write_report"]
 
 PAGE_FILE = "evaluation.html"
 COMPARISON_FILE = "comparison.json"
+DATA_SETS_TABLE = "data_sets.csv"
 _COMPARISON_TABLE = "comparison.csv"
 
 _MOST_EXAMPLES = 4
@@ -50,13 +53,28 @@ _KINDS = {
 }
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Report:
+    """What was written.
+
+    Attributes:
+        differences: Every two models compared.
+        plots: The curves, by the name of the file.
+        pngs: Their files.
+    """
+
+    differences: list[Difference]
+    plots: Mapping[str, Plot]
+    pngs: Mapping[str, bytes]
+
+
 def write_report(
     scored: Sequence[Scored],
     records: Callable[[frozenset[str]], Iterable[Record]],
     output_dir: pathlib.Path,
     title: str,
     context: Mapping[str, object],
-) -> list[Difference]:
+) -> Report:
     """Writes a folder; one that holds evaluation.html holds all of it.
 
     One model's results lie in the folder itself. Several models' tables lie in folders of their names; above them are
@@ -69,13 +87,10 @@ def write_report(
         title: Of the page.
         context: What was evaluated and how, without paths; for metrics.json and the page.
 
-    Returns:
-        Every two models compared.
-
     Raises:
         InputError: The folder cannot be made, a shard or a map changed meanwhile.
     """
-    _remove_old(output_dir)
+    remove_old(output_dir)
     several = len(scored) > 1
     differences = compare(scored)
     for each in scored:
@@ -92,13 +107,13 @@ def write_report(
     pictures = draw_pictures(records(wanted_images(looks, examples)), looks, examples)
     _write_pictures(pictures, looks, output_dir, several)
     plots = curve_plots(results)
-    pngs = {name: (output_dir / f"{name}.png").read_bytes() for name in (*plots, STRATA_PLOT)}
+    pngs = {name: (output_dir / f"{name}.png").read_bytes() for name in plots}
     sections = [
         figures_section(scored),
         *([differences_section(scored, differences)] if several else []),
         protocols_section(scored),
         curves_section(plots, pngs),
-        strata_section(scored, pngs[STRATA_PLOT]),
+        strata_section(scored, (output_dir / f"{STRATA_PLOT}.png").read_bytes()),
         _examples_section(pictures, examples, several),
         *(_finds_section(kind, looks, pictures, several) for kind in _KINDS),
         images_section(scored),
@@ -107,12 +122,12 @@ def write_report(
     if several:
         write_json(output_dir / COMPARISON_FILE, build_comparison(scored, differences, context))
     write_text(output_dir / PAGE_FILE, render_page(title, lead(scored), sections))
-    return differences
+    return Report(differences, plots, pngs)
 
 
-def _remove_old(output_dir: pathlib.Path) -> None:
-    """Removes what an earlier evaluation left that this one may not replace, the page first."""
-    for pattern in (PAGE_FILE, COMPARISON_FILE, _COMPARISON_TABLE, "example_*.png", "example_*.pdf"):
+def remove_old(output_dir: pathlib.Path) -> None:
+    """Removes what an earlier evaluation left in a folder that another may not replace, the page first."""
+    for pattern in (PAGE_FILE, METRICS_FILE, COMPARISON_FILE, _COMPARISON_TABLE, DATA_SETS_TABLE, "example_*.p??"):
         for file in output_dir.glob(pattern):
             file.unlink()
 

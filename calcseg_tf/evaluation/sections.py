@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from calcseg_tf.evaluation.bootstrap import LEVEL
+from calcseg_tf.evaluation.bootstrap import LEVEL, ONE_PATIENT
 from calcseg_tf.evaluation.comparison import (
     Difference,
     Scored,
@@ -16,23 +16,28 @@ from calcseg_tf.evaluation.comparison import (
     with_interval,
 )
 from calcseg_tf.evaluation.definitions import definition_of, definitions
-from calcseg_tf.evaluation.evaluation_result import PRIMARY
+from calcseg_tf.evaluation.evaluation_result import PRIMARY, EvaluationResult
 from calcseg_tf.evaluation.html import Content, Markup, element, picture, table
 from calcseg_tf.evaluation.html import definitions as definition_list
 from calcseg_tf.evaluation.line_plots import Plot
+from calcseg_tf.evaluation.metrics import cautions
 from calcseg_tf.evaluation.page import Section
 from calcseg_tf.evaluation.strata import DIMENSIONS
 from calcseg_tf.evaluation.wording import counted
 
 __all__ = [
+    "caution_notices",
     "curves_section",
     "differences_section",
     "figures_section",
     "images_section",
+    "intervals_told",
     "lead",
+    "notes",
     "protocols_section",
     "provenance_section",
     "strata_section",
+    "what_was_counted",
 ]
 
 _MOST_IMAGES = 300
@@ -62,17 +67,34 @@ _STRATA_TITLES = {
 def lead(scored: Sequence[Scored]) -> Content:
     """Says what was counted, and the operating threshold of every model."""
     result = scored[0].result
-    counts = (
-        f"{counted(len(result.images), 'mammogram')} of {counted(len(result.patients), 'patient')} with "
-        f"{counted(result.calcifications, 'annotated calcification')}. Brackets hold {LEVEL:.0%} intervals over "
-        f"{result.bootstrap_samples:,} resamples of the patients."
-    )
     thresholds = [
         element("li", element("strong", each.name), f": operating threshold {each.result.threshold:.4f}, ",
                 each.threshold_rule, ".")
         for each in scored
     ]  # fmt: skip
-    return [element("p", counts), element("ul", *thresholds)]
+    return [element("p", f"{what_was_counted(result)} {intervals_told(result)}"), element("ul", *thresholds)]
+
+
+def what_was_counted(result: EvaluationResult) -> str:
+    """Says how many mammograms, patients and calcifications there are."""
+    return (
+        f"{counted(len(result.images), 'mammogram')} of {counted(len(result.patients), 'patient')} with "
+        f"{counted(result.calcifications, 'annotated calcification')}."
+    )
+
+
+def intervals_told(result: EvaluationResult) -> str:
+    """Says what stands in brackets."""
+    return f"Brackets hold {LEVEL:.0%} intervals over {result.bootstrap_samples:,} resamples of the patients."
+
+
+def caution_notices(scored: Sequence[Scored]) -> list[Markup]:
+    """Says of which models the sensitivities cannot be believed."""
+    return [
+        element("p", f"Caution, {each.name}: {caution}.", class_="notice")
+        for each in scored
+        for caution in cautions(each.result)
+    ]
 
 
 def figures_section(scored: Sequence[Scored]) -> Section:
@@ -87,13 +109,14 @@ def figures_section(scored: Sequence[Scored]) -> Section:
     meanings += [(key, sentences[key]) for key in ("resolution", "ignored pixels", f"froc.{PRIMARY}")]
     reasons = undefined(scored, [path for _, path in _FIGURES])
     if len(result.patients) < 2:
-        reasons.append(f"No intervals: {result.intervals['pixel.roc_auc'].reason}.")
+        reasons.append(f"No intervals: {ONE_PATIENT}.")
     return Section(
         "figures",
         "Figures",
         [
+            *caution_notices(scored),
             table("Figures of every model, with intervals; “there” is at its operating threshold.", header, rows),
-            _notes(reasons),
+            notes(reasons),
             element("details", element("summary", "What each figure means"), definition_list(meanings), open=True),
         ],
     )
@@ -111,7 +134,7 @@ def protocols_section(scored: Sequence[Scored]) -> Section:
         "Sensitivity by protocol",
         [
             table(caption, ["Protocol and limit", *(each.name for each in scored)], rows),
-            _notes(undefined(scored, [path for _, path in protocol_paths(result)])),
+            notes(undefined(scored, [path for _, path in protocol_paths(result)])),
             definition_list(meanings),
         ],
     )
@@ -179,9 +202,9 @@ def images_section(scored: Sequence[Scored]) -> Section:
     for each in scored:
         header += [f"{each.name}: missed", f"{each.name}: false alarms"]
     left_out = len(worst) - len(rows)
-    notes = [f"{left_out:,} more images, with fewer errors, are in images.csv."] if left_out else []
+    remarks = [f"{left_out:,} more images, with fewer errors, are in images.csv."] if left_out else []
     caption = "Errors at the operating threshold, under the paper's protocol; worst first."
-    return Section("images", "Images", [table(caption, header, rows, numeric_from=2), _notes(notes)])
+    return Section("images", "Images", [table(caption, header, rows, numeric_from=2), notes(remarks)])
 
 
 def provenance_section(scored: Sequence[Scored], context: Mapping[str, object]) -> Section:
@@ -208,5 +231,6 @@ def _curve_text(plot: Plot) -> str:
     return f"{title}: {plot.y_label} against {plot.x_label}. {lines}."
 
 
-def _notes(lines: Sequence[str]) -> Markup:
+def notes(lines: Sequence[str]) -> Markup:
+    """Builds a list of remarks, or nothing."""
     return element("ul", *(element("li", line) for line in lines), class_="muted") if lines else Markup("")

@@ -12,15 +12,12 @@ import numpy as np
 from calcseg_tf.evaluation.evaluation_result import PRIMARY, EvaluationResult
 from calcseg_tf.evaluation.image_score import ImageResult
 from calcseg_tf.evaluation.objects import KINDS
-from calcseg_tf.evaluation.pixel_curves import log_floor, precision_recall_curve, roc_curve, thin
+from calcseg_tf.evaluation.pixel_curves import DRAWN_POINTS, Curve, thin
 from calcseg_tf.evaluation.protocols import picai
 from calcseg_tf.evaluation.strata import diameter_mm
 from calcseg_tf.probability_map import FULL_SCALE
 
-__all__ = ["DRAWN_POINTS", "write_tables"]
-
-# A drawn curve cannot show more.
-DRAWN_POINTS = 2000
+__all__ = ["write_tables"]
 
 _CASE = ("image_id", "patient_id", "laterality", "view")
 
@@ -44,8 +41,9 @@ def write_tables(result: EvaluationResult, folder: pathlib.Path) -> None:
     for protocol in result.protocols:
         _write_froc(result, protocol, folder / f"froc_{protocol}.csv")
     _write_pixels(result, folder / "pixels.csv")
-    _write_roc(result, folder / "roc.csv")
-    _write_precision_recall(result, folder / "precision_recall.csv")
+    rates, scores = ("false_positive_rate", "true_positive_rate"), ("recall", "precision")
+    _write_pixel_curve(result.roc_curve, rates, folder / "roc.csv", logarithmic=True)
+    _write_pixel_curve(result.precision_recall_curve, scores, folder / "precision_recall.csv", logarithmic=False)
     _write_bands(result, folder / "bands.csv")
     _write_images(result, folder / "images.csv")
     _write_calcifications(result, folder / "calcifications.csv")
@@ -82,24 +80,12 @@ def _write_pixels(result: EvaluationResult, path: pathlib.Path) -> None:
     _write_csv(path, header, _rows(codes / FULL_SCALE, positive[codes], negative[codes]))
 
 
-def _write_roc(result: EvaluationResult, path: pathlib.Path) -> None:
-    header = ("threshold", "false_positive_rate", "true_positive_rate")
-    curve = roc_curve(*result.pixels)
-    if curve is None:
-        _write_csv(path, header, ())
-        return
-    kept = thin(np.log10(np.maximum(curve.x, log_floor(curve.x))), curve.y, DRAWN_POINTS)
-    _write_csv(path, header, _rows(curve.thresholds[kept], curve.x[kept], curve.y[kept]))
-
-
-def _write_precision_recall(result: EvaluationResult, path: pathlib.Path) -> None:
-    header = ("threshold", "recall", "precision")
-    curve = precision_recall_curve(*result.pixels)
-    if curve is None:
-        _write_csv(path, header, ())
-        return
-    kept = thin(curve.x, curve.y, DRAWN_POINTS)
-    _write_csv(path, header, _rows(curve.thresholds[kept], curve.x[kept], curve.y[kept]))
+def _write_pixel_curve(curve: Curve | None, axes: tuple[str, str], path: pathlib.Path, logarithmic: bool) -> None:
+    rows: Iterable[Row] = ()
+    if curve is not None:
+        kept = thin(curve.x, curve.y, DRAWN_POINTS, logarithmic)
+        rows = _rows(curve.thresholds[kept], curve.x[kept], curve.y[kept])
+    _write_csv(path, ("threshold", *axes), rows)
 
 
 def _write_bands(result: EvaluationResult, path: pathlib.Path) -> None:

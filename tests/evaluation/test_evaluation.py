@@ -227,7 +227,7 @@ def test_a_map_that_covers_everything_is_not_told_without_a_caution():
     assert build_metrics(result)["operating_points"]["2"] == {
         "threshold": LOWEST_CODE / 65535, "sensitivity": 1.0, "false_positives_per_image": 0.0, "predicted_share": 1.0,
     }  # fmt: skip
-    assert "caution: up to 100% of all pixels are predicted there" in summary_table(result)
+    assert "caution: up to 100% of all pixels are predicted at these thresholds" in summary_table(result)
     assert "caution" not in summary_table(_filled().result(10))
 
 

@@ -86,13 +86,23 @@ def test_a_figure_has_a_value_or_a_reason():
 
 def test_thinning_keeps_both_ends_and_spreads_the_points():
     x = np.linspace(0, 1, 10001)
-    kept = pixel_curves.thin(x, x**3, 50)
+    kept = pixel_curves.thin(x, x**3, 50, logarithmic=False)
     assert (kept[0], kept[-1]) == (0, 10000)
     assert 45 <= len(kept) <= 50
     assert np.hypot(np.diff(x[kept]), np.diff(x[kept] ** 3)).max() < 2 * 1.6 / 49
-    assert pixel_curves.thin(x[:7], x[:7], 50).tolist() == list(range(7))
+    assert pixel_curves.thin(x[:7], x[:7], 50, logarithmic=False).tolist() == list(range(7))
 
 
 def test_thinning_copes_with_a_curve_that_stands_still():
-    kept = pixel_curves.thin(np.zeros(100), np.zeros(100), 10)
-    assert (kept[0], kept[-1]) == (0, 99)
+    for logarithmic in (False, True):
+        kept = pixel_curves.thin(np.zeros(100), np.zeros(100), 10, logarithmic)
+        assert (kept[0], kept[-1]) == (0, 99)
+
+
+def test_thinning_spreads_the_points_over_the_decades_of_a_logarithmic_axis():
+    x = np.append(0.0, np.linspace(1e-4, 1.0, 10000))  # nine tenths of them in the last of the four decades
+    kept = pixel_curves.thin(x, np.zeros(len(x)), 40, logarithmic=True)
+    decades = np.histogram(x[kept], [-1.0, 5e-5, 1e-3, 1e-2, 1e-1, 2.0])[0]
+    assert decades[0] == 1  # 0, drawn at half of the smallest
+    assert decades[2:].tolist() == pytest.approx([9, 9, 9], abs=1)
+    assert (kept[0], kept[-1]) == (0, 10000)

@@ -10,13 +10,14 @@ import pytest
 from PIL import Image
 
 from calcseg_tf.evaluation.crops import CROP_PX
-from calcseg_tf.evaluation.report import COMPARISON_FILE, PAGE_FILE, write_report
+from calcseg_tf.evaluation.report import COMPARISON_FILE, DATA_SETS_TABLE, PAGE_FILE, write_report
 from data_prep.command import DISCLAIMER
 from tests.fakes.evaluations import drawn_map, score_maps
 from tests.fakes.mammograms import speckled_record
 from tests.fakes.pages import elements, parse_page, text_of
 
 HOSTILE_ID = '<script>alert("1")</script>$\\frac{/../\x85'
+STALE = ("example_9.png", "example_9.pdf", COMPARISON_FILE, "comparison.csv", DATA_SETS_TABLE)
 CONTEXT = {"data_set": "fake", "split": "test", "records": {"versions": {"<b>": "1"}}, "nothing": None}
 
 
@@ -78,6 +79,9 @@ def one(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one")
     records = some_records()
     scored = scored_models(records, folder / "maps", ["smeared"])
+    (folder / "out").mkdir()
+    for name in ("notes.txt", *STALE):  # an earlier evaluation's, and somebody's
+        (folder / "out" / name).write_text("old")
     write(records, scored, folder / "out")
     return Written(folder / "out", scored, records)
 
@@ -86,7 +90,8 @@ def test_one_model_s_files_lie_in_the_folder_itself(one):
     names = set(files_of(one.folder))
     assert {PAGE_FILE, "metrics.json", "images.csv", "roc.png", "froc_zamir.pdf", "strata.png", "worst_misses.png",
             "strongest_false_alarms.png", "example_1.png", "example_1.pdf"} <= names  # fmt: skip
-    assert not {COMPARISON_FILE, "comparison.csv"} & names
+    assert not set(STALE) & names  # nothing of an earlier one is left
+    assert (one.folder / "notes.txt").read_text() == "old"
     assert not any("/" in name or name.startswith(".") for name in names)
 
 
@@ -106,6 +111,7 @@ def test_the_order_of_the_records_changes_no_byte_of_any_file(one, tmp_path):
     records = one.records[::-1]
     write(records, scored_models(records, tmp_path / "maps", ["smeared"], numbers=[3, 2, 1, 0]), tmp_path / "out")
     ours, theirs = files_of(one.folder), files_of(tmp_path / "out")
+    del ours["notes.txt"]
     assert ours.keys() == theirs.keys()
     assert [name for name in ours if ours[name] != theirs[name]] == []
 
@@ -225,36 +231,35 @@ def test_provenance_tells_model_records_and_settings(two):
     assert '{ "versions": { "<b>": "1" } }' in told["records"] or '"<b>"' in told["records"]
 
 
-def test_a_second_evaluation_leaves_nothing_of_the_first(two, tmp_path):
-    out = tmp_path / "out"
-    (out / "mine").mkdir(parents=True)
-    (out / "notes.txt").write_text("mine")
-    for name in ("example_9.png", "example_9.pdf", COMPARISON_FILE, "comparison.csv"):
-        (out / name).write_text("old")
-    records = some_records(1)
-    write(records, scored_models(records, tmp_path / "maps", ["sharp"]), out)
-    left = set(files_of(out))
-    assert not {"example_9.png", "example_9.pdf", COMPARISON_FILE, "comparison.csv"} & left
-    assert {"notes.txt", PAGE_FILE} <= left
-    # One patient: no interval, and it is said.
-    page = text_of(parse_page((out / PAGE_FILE).read_text(encoding="utf-8")))
-    assert "No intervals: one patient alone cannot be resampled." in page
-    assert not re.search(r"\d \[\d", page)
+def test_a_model_that_predicts_much_is_not_shown_without_a_caution(two):
+    # At 20 false alarms a mammogram both predict 5 % of the pixels or more, at their own thresholds less.
+    cautions = [text_of(each) for each in elements(two.section("figures"), "p") if each.get("class") == "notice"]
+    assert [each.partition(":")[0] for each in cautions] == ["Caution, smeared", "Caution, sharp"]
+    for caution, each in zip(cautions, two.scored, strict=True):
+        metrics = json.loads((two.folder / each.name / "metrics.json").read_text())
+        shares = [point["predicted_share"] for point in metrics["operating_points"].values()]
+        assert f"up to {max(filter(None, shares)):.0%} of all pixels are predicted" in caution
 
 
-def test_healthy_mammograms_make_a_page_that_says_what_is_undefined(tmp_path):
+def test_healthy_mammograms_of_one_patient_make_a_page_that_says_what_is_undefined(tmp_path):
     records = [
         dataclasses.replace(
-            each, mask=np.where(each.mask == 1, 0, each.mask).astype(np.uint8), pixel_spacing_mm=None, laterality=""
+            each, mask=np.where(each.mask == 1, 0, each.mask).astype(np.uint8), pixel_spacing_mm=None, laterality="",
+            patient_id="one",
         )
         for each in (speckled_record(number, 72) for number in range(2))
-    ]
+    ]  # fmt: skip
     nothing = [np.zeros(each.mask.shape, np.uint16) for each in records]
     scored = [score_maps("a", records, nothing, tmp_path / "maps")]
     write(records, scored, tmp_path / "out")
     written = Written(tmp_path / "out", scored, records)
     page = text_of(written.root)
     assert "a: n/a, no calcification pixel in the images" in page
+    assert "No intervals: one patient alone cannot be resampled." in page
+    assert "False alarms a mammogram there0.0000" in page  # a figure without an interval
+    assert not re.search(r"\d \[\d", page)
+    drawn = {path.stem for path in (tmp_path / "out").glob("*.pdf")}  # nothing per cm2 of breast, whose area is unknown
+    assert drawn == {"froc_zamir", "froc_hdogreg", "froc_picai", "roc", "precision_recall", "strata"}
     assert "No mammogram has an error." in page
     assert text_of(written.section("worst_misses")).count("None.") == 1
     assert "NaN" not in page
