@@ -60,7 +60,6 @@ def ended_by_sigterm() -> Iterator[None]:
     Raises:
         TerminatedError: The signal came.
     """
-
     came = False
 
     def end(number: int, frame: FrameType | None) -> None:
