@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from data_prep.command import DISCLAIMER, run
+from data_prep.command import DISCLAIMER, run, split_options
 
 if TYPE_CHECKING:
     from calcseg_tf.bulk import Runner
@@ -30,6 +30,15 @@ _WORKERS = flags.DEFINE_integer(
     None,
     "Processes that predict, each with its own model; they share the cores. By default one a core, with at least 4 GiB "
     "of memory each.",
+)
+_RUNNER = flags.DEFINE_string(
+    "runner",
+    "local",
+    "local: processes of this machine. Any other name is a runner of Apache Beam (requirements-beam.txt), such as "
+    "DirectRunner, FlinkRunner, SparkRunner or DataflowRunner; its workers must reach images, model and output folder.",
+)
+_BEAM_OPTIONS = flags.DEFINE_string(
+    "beam_options", "", "Options of the Beam runner in one string, as `data_prep.convert` takes them."
 )
 _OVERWRITE = flags.DEFINE_bool(
     "overwrite",
@@ -65,9 +74,17 @@ def main() -> None:
 
 def _runner() -> "Runner":
     from calcseg_tf.bulk.local_model import LocalModel
-    from calcseg_tf.bulk.processes import InProcesses, default_workers
+    from data_prep.beam import LOCAL_RUNNER, check_runner
 
     model = LocalModel(pathlib.Path(_MODEL_DIR.value), _TILE_SIZE.value, _THRESHOLD.value)
+    options = split_options(_BEAM_OPTIONS.value, "--beam_options")
+    check_runner(_RUNNER.value, options)
+    if _RUNNER.value != LOCAL_RUNNER:
+        from calcseg_tf.bulk.beam_runner import InBeam
+
+        return InBeam(model, pathlib.Path(_OUTPUT_DIR.value), _RUNNER.value, options)
+    from calcseg_tf.bulk.processes import InProcesses, default_workers
+
     return InProcesses(model, default_workers() if _WORKERS.value is None else _WORKERS.value)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from calcseg_tf.clinical.results import require_replaceable, write_prediction
 from data_prep.dicom.header import STORED_VALUES, ReadOptions
-from data_prep.errors import InputError
+from data_prep.errors import InputError, UnfinishedError
 from data_prep.mammogram import Mammogram, read_mammogram
 
 __all__ = ["ImageJob", "Model", "Outcome", "Settings", "Status", "predict_image", "source_record"]
@@ -34,6 +34,7 @@ class Model(Protocol):
 
         Raises:
             InputError: The image gets no answer; says why.
+            UnfinishedError: No image gets one any more.
         """
         ...
 
@@ -123,6 +124,7 @@ def predict_image(
 
     Raises:
         OSError: The result cannot be written, for a reason that the next image would meet as well.
+        UnfinishedError: The model is gone.
     """
     start = time.monotonic()
     guard = local_work or contextlib.nullcontext()
@@ -134,6 +136,8 @@ def predict_image(
         probability = model.probability(intensity, lambda rows: progress(rows / len(intensity)))
         with guard:
             count = _write(job, settings, mammogram, intensity, probability)
+    except UnfinishedError:
+        raise
     except InputError as error:
         return Outcome(job, Status.FAILED, error.rule)
     except OSError as error:

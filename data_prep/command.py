@@ -2,6 +2,7 @@
 
 import io
 import os
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from absl import app, flags, logging
 
 from data_prep.errors import InputError
 
-__all__ = ["DISCLAIMER", "run"]
+__all__ = ["DISCLAIMER", "run", "split_options"]
 
 DISCLAIMER = "Research use only. Not a medical device, not for diagnosis."
 
@@ -26,6 +27,22 @@ def run(call: Callable[[], None]) -> None:
     """
     _quieten()
     app.run(lambda argv: _main(argv, call), flags_parser=_parse)
+
+
+def split_options(text: str, flag: str) -> tuple[str, ...]:
+    """Splits options in one string as a shell does.
+
+    Args:
+        text: Value of a flag.
+        flag: Named in the error.
+
+    Raises:
+        InputError: A quotation mark is missing.
+    """
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise InputError(f"a quotation mark is missing ({error})", flag) from None
 
 
 def _quieten() -> None:

@@ -6,7 +6,6 @@ python -m data_prep.convert --dataset=folder --data_dir=DIR --output_dir=RECORDS
 import difflib
 import os
 import pathlib
-import shlex
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -112,7 +111,7 @@ def main() -> None:
         examples_per_shard=_EXAMPLES_PER_SHARD.value,
         workers=len(os.sched_getaffinity(0)) if _WORKERS.value is None else _WORKERS.value,
         runner=_RUNNER.value,
-        beam_options=_beam_options(),
+        beam_options=command.split_options(_BEAM_OPTIONS.value, "--beam_options"),
         strict=_STRICT.value,
         public_ids=_PUBLIC_IDS.value,
         salt_file=pathlib.Path(_SALT_FILE.value) if _SALT_FILE.value else None,
@@ -121,13 +120,6 @@ def main() -> None:
     plan = pipeline.make_plan(config)
     print(*plan_lines(plan), sep="\n", flush=True)
     print(*conversion_lines(pipeline.write_plan(plan)), sep="\n")
-
-
-def _beam_options() -> tuple[str, ...]:
-    try:
-        return tuple(shlex.split(_BEAM_OPTIONS.value))
-    except ValueError as error:
-        raise InputError(f"a quotation mark is missing ({error})", "--beam_options") from None
 
 
 def _data_set() -> "DataSet":

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Sequence
 
+from data_prep.beam import LOCAL_RUNNER
 from data_prep.command import DISCLAIMER
-from data_prep.conversion.pipeline import LOCAL_RUNNER, Conversion, Plan
+from data_prep.conversion.pipeline import Conversion, Plan
 from data_prep.manifest import ImageWarning
 from data_prep.schema import SPLITS
 from data_prep.verification import Verification

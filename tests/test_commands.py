@@ -69,7 +69,7 @@ def predicted(model_dir, inputs, tmp_path_factory):
     """The command run five ways; results by name."""
     out = tmp_path_factory.mktemp("predicted")
     calls = {
-        "folder": [f"--input={inputs}"],
+        "folder": [f"--input={inputs}", "--workers=1"],
         "single": [f"--input={inputs / 'one.dcm'}", "--threshold=0.25", "--tile_size=16"],
         "broken": [f"--input={inputs / 'broken.dcm'}"],
         "nowhere": [f"--input={inputs / 'nowhere.dcm'}"],

@@ -32,6 +32,12 @@ class LocalModel:
     def __post_init__(self) -> None:
         if self.tile_size < _LEAST_TILE_PX:
             raise InputError(f"--tile_size must be at least {_LEAST_TILE_PX}; found {self.tile_size}")
+        if self.threshold is not None and not 0 < self.threshold < 1:
+            raise InputError(f"must lie between 0 and 1; found {self.threshold}", "--threshold")
+
+    def absolute(self) -> "LocalModel":
+        """Returns it as processes in another folder find it."""
+        return dataclasses.replace(self, model_dir=self.model_dir.absolute())
 
     def load(self, threads: int | None = None) -> "Predictor":
         """Loads it; a GPU's memory is taken as it is needed, so that several processes can share it.
@@ -57,7 +63,7 @@ class LocalModel:
         """Returns its operating threshold and what tells it from others, without loading its weights.
 
         Raises:
-            InputError: See `calcseg_tf.model_directory.read_info`; the threshold is not between 0 and 1.
+            InputError: See `calcseg_tf.model_directory.read_info`.
         """
         from calcseg_tf.bulk.description import describe_model, weights_sha256
         from calcseg_tf.model_directory import read_info

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence, Set
 from tqdm import tqdm
 
 from data_prep.atomic import write_text
+from data_prep.beam import LOCAL_RUNNER, check_runner
 from data_prep.conversion import beam_runner, pool
 from data_prep.conversion.resume import PlanFingerprint, fingerprint_files, finished_result, require_free, unfinished
 from data_prep.conversion.shards import Job, ShardResult, ShardTask, rejection, shard_name
@@ -27,9 +28,7 @@ from data_prep.remote import is_remote
 from data_prep.schema import SPLITS
 from data_prep.split import SplitBy, assign_splits, group_patients, patient_key, rank
 
-__all__ = ["LOCAL_RUNNER", "Conversion", "ConvertConfig", "Plan", "make_plan", "write_plan"]
-
-LOCAL_RUNNER = "local"
+__all__ = ["Conversion", "ConvertConfig", "Plan", "make_plan", "write_plan"]
 
 _PATIENT, _STUDY = "patient:", "study:"  # in this order: the least name of a group is then a patient's
 
@@ -59,10 +58,7 @@ class ConvertConfig:
         for name in ("examples_per_shard", "workers"):
             if getattr(self, name) < 1:
                 raise InputError(f"must be at least 1; found {getattr(self, name)}", f"--{name}")
-        if self.runner != LOCAL_RUNNER:
-            beam_runner.require_beam(self.runner)
-        elif self.beam_options:
-            raise InputError("the local runner has no options: name a Beam runner with --runner", "--beam_options")
+        check_runner(self.runner, self.beam_options)
         if self.public_ids and self.salt_file is not None:
             raise InputError("public ids are not salted: give --salt_file or --public_ids, not both", "--public_ids")
         for flag, path in (("--data_dir", self.data_dir), ("--salt_file", self.salt_file)):
