@@ -54,11 +54,15 @@ def main() -> None:
     parser.add_argument("--peers", default="all", help=f"some of {','.join(peer.key for peer in PEERS)}")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--scaling", type=int, default=0, help="turns of the scaling part; 0 leaves it out")
-    parser.add_argument("--megapixels", default="1,2,4,8,16", help="of the scaling part's images")
+    parser.add_argument(
+        "--megapixels", type=float, nargs="+", default=[1, 2, 4, 8, 16], help="of the scaling part's images"
+    )
     parser.add_argument("--crop", type=int, default=0, help="take a square of so many px of the image, for a trial")
     parser.add_argument("--memory_gb", type=float, default=20.0, help="most that a process may have")
     parser.add_argument("--output_dir", type=pathlib.Path, required=True)
     options = parser.parse_args()
+    if options.turns < 1:
+        parser.error(f"--turns must be at least 1; found {options.turns}")
     try:
         print(run(options))
     except (InputError, PeerError) as error:
@@ -203,10 +207,9 @@ def _measure_scaling(
 ) -> list[ScalePoint]:
     """Measures images of several sizes; the demo, which takes an image in one pass, is left out."""
     rows = [row for row in measured if row.answers and not row.peer.as_demo]
-    sizes = [float(text) for text in options.megapixels.split(",")]
     points = []
-    with tqdm.tqdm(total=len(sizes) * options.scaling * len(rows), unit="process") as bar:
-        for megapixels in sizes:
+    with tqdm.tqdm(total=len(options.megapixels) * options.scaling * len(rows), unit="process") as bar:
+        for megapixels in options.megapixels:
             images = scaled_images(subject, megapixels)
             tasks = {kind: Task(_save(folder / f"{kind}.npy", image)) for kind, (image, _) in images.items()}
             fresh = [Measured(row.peer, row.window) for row in rows]

@@ -18,7 +18,7 @@ _WINDOW = 512
 
 
 def predict_float64(weights: Mapping[str, np.ndarray], image: np.ndarray) -> np.ndarray:
-    """Maps intensities [height, width] to probabilities in float64; air and all, about 10 s a megapixel.
+    """Maps intensities [height, width] to probabilities in float64; air and all; some 25 s of CPU a megapixel.
 
     Args:
         weights: As `write_weights` writes them; batch norm is computed as trained, not folded.
