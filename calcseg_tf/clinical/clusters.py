@@ -201,6 +201,4 @@ def _hull(boxes: np.ndarray) -> tuple[tuple[tuple[float, float], ...], float]:
     points = np.concatenate([np.stack([r, c], axis=1) for r in (top, bottom) for c in (left, right)])
     hull = ConvexHull(points)  # two-dimensional: a box has an area
     corners = points[hull.vertices]
-    # From the uppermost, then leftmost corner: the same hull is told the same way whatever the order of the boxes.
-    corners = np.roll(corners, -int(np.lexsort((corners[:, 1], corners[:, 0]))[0]), axis=0)
     return tuple((row, column) for row, column in corners.tolist()), float(hull.volume)

@@ -20,6 +20,8 @@ _CALCIFICATION = {
         "Figures in px take pixels as squares of side 1; figures in mm rest on pixel_spacing_mm and its source, and "
         "are empty without; ratios and angles are of the shape in mm, or in px without spacing."
     ),
+    "pixel_spacing_mm, pixel_spacing_source": "Distance of pixel centres, (row, column), and what states it.",
+    "area_px": "Pixels.",
     "area_mm2": "Pixels x row spacing x column spacing; worth as much as the spacing's source.",
     "equivalent_diameter": "Diameter of the circle of the same area.",
     "longest_diameter": "Largest distance between two points of the calcification, outer edges of pixels included.",

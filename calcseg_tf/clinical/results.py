@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from calcseg_tf.clinical.calcification import Calcification
+from calcseg_tf.clinical.clusters import Cluster
 from calcseg_tf.clinical.definitions import DEFINITIONS
 from calcseg_tf.clinical.overlay import write_overlay
 from calcseg_tf.clinical.shape_statistics import ShapeStatistics
@@ -158,7 +159,7 @@ def _write_statistics(
 
 
 def statistics_content(statistics: ShapeStatistics) -> dict[str, object]:
-    """Returns statistics as JSON holds them: every field by its name, but for the table of calcifications.
+    """Returns statistics as JSON holds them: every field by its name, but for what calcifications.csv tells.
 
     Args:
         statistics: Of an image, a cluster or a region.
@@ -173,6 +174,8 @@ def statistics_content(statistics: ShapeStatistics) -> dict[str, object]:
         del content["spacing_source"]
         content["pixel_spacing_source"] = statistics.spacing_source.value
         content["clusters"] = statistics.clusters and [statistics_content(each) for each in statistics.clusters]
+    if isinstance(statistics, Cluster):
+        del content["calcification_ids"]  # calcifications.csv: cluster_id
     return content
 
 

@@ -64,10 +64,15 @@ def test_many_clusters_widen_the_picture_not_its_windows(tmp_path):
 
 def test_hulls_are_drawn_around_clusters_alone(tmp_path):
     probability = np.zeros((300, 300), np.float32)
-    probability[100, 100] = probability[200, 200] = probability[100, 200] = probability[200, 100] = 0.9
+    probability[100:201:100, 100:201:100] = 0.9
     without = _draw(tmp_path, probability, (0.05, 0.05))
     probability[150, 150] = 0.9  # the fifth makes a cluster
     around = _draw(tmp_path, probability, (0.05, 0.05))
-    side = slice(300, 1000)  # rows of the mammogram; its columns begin at 42 px
-    white = [(picture[side, 42:1400].min(axis=2) > 250).sum() for picture in (without, around)]
-    assert white[1] > white[0] + 500
+    # The hull's upper edge, row 99.5 from column 110 to 190, on a mammogram of 8 inches at 170 dpi from (136, 42) on.
+    scale = 8 * 170 / 300
+    edge = (
+        slice(round(136 + 98 * scale), round(136 + 102 * scale)),
+        slice(round(42 + 110 * scale), round(42 + 190 * scale)),
+    )
+    assert (without[edge].min(axis=2) > 240).sum() == 0
+    assert (around[edge].min(axis=2) > 240).sum() > 100

@@ -1,10 +1,11 @@
 import csv
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
-from calcseg_tf.clinical import measure, write_prediction
+from calcseg_tf.clinical import Cluster, ImageStatistics, measure, write_prediction
 from calcseg_tf.clinical.results import sweep_partial
 from calcseg_tf.evaluation import Evaluation
 from data_prep.command import DISCLAIMER
@@ -160,3 +161,34 @@ def test_the_same_prediction_gives_the_same_bytes(tmp_path):
         _write(tmp_path / folder)
     for name in _FILES:
         assert (tmp_path / "one" / "case" / name).read_bytes() == (tmp_path / "two" / "case" / name).read_bytes()
+
+
+def test_every_column_and_every_key_has_its_definition(tmp_path):
+    _write(tmp_path)
+    content = json.loads((tmp_path / "case" / "statistics.json").read_text())
+    told = {name for key in content["definitions"] for name in key.removeprefix("calcification.").split(", ")}
+
+    def is_told(name: str) -> bool:
+        return name in told or name.rpartition("_")[0] in told  # without its unit
+
+    header = (tmp_path / "case" / "calcifications.csv").read_text().splitlines()[0].split(",")
+    cluster = {f"clusters.{key}" if f"clusters.{key}" in told else key for key in content["clusters"][0]}
+    missing = {name for name in {*header, *cluster} if not is_told(name)}
+    assert missing <= {"id", "cluster_id"}
+    measured = set(content) & {field.name for field in dataclasses.fields(ImageStatistics)}
+    assert {name for name in measured if not is_told(name)} <= {"threshold", "height", "width"}
+
+
+def test_a_cluster_is_written_with_all_that_is_measured_of_it(tmp_path):
+    (cluster,) = _write(tmp_path).clusters
+    (content,) = json.loads((tmp_path / "case" / "statistics.json").read_text())["clusters"]
+    assert set(content) == {field.name for field in dataclasses.fields(Cluster)} - {"calcification_ids"}
+    assert content["distribution"] == cluster.distribution.value
+    assert content["size_histogram"]["counts"] == list(cluster.size_histogram.counts)
+    assert content["nearest_neighbour_mm"]["mean"] == cluster.nearest_neighbour_mm.mean
+    assert [tuple(corner) for corner in content["hull"]] == list(cluster.hull)
+
+
+def test_one_pixel_is_a_mammogram(tmp_path):
+    written = write_prediction(tmp_path, "dot", np.ones((1, 1)), np.ones((1, 1)), 0.5, *_SPACING, _MODEL, _SOURCE)
+    assert (written.count, written.calcifications[0].local_contrast) == (1, None)

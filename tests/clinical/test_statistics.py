@@ -1,4 +1,5 @@
 import math
+import time
 
 import numpy as np
 import pytest
@@ -194,3 +195,15 @@ def test_contradictory_input_is_refused():
         measure(probability, probability[:, :2], 0.5, None, SpacingSource.UNKNOWN)
     with pytest.raises(InputError, match="threshold"):
         measure(probability, probability, 0.0, None, SpacingSource.UNKNOWN)
+
+
+@pytest.mark.slow
+def test_fifty_thousand_calcifications_take_seconds():
+    probability = np.zeros((2000, 2000), np.float32)
+    rows, columns = np.meshgrid(np.arange(4, 1996, 8), np.arange(4, 1996, 8), indexing="ij")
+    for step in range(3):
+        probability[rows + step, columns + step // 2] = 0.9
+    begin = time.process_time()
+    statistics = _measure(probability)
+    assert statistics.count == 249 * 249
+    assert time.process_time() - begin < 20
