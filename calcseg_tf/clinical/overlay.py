@@ -196,10 +196,11 @@ class _Picture:
                 axes.set_title(_zoom_title(self._layout, self._statistics, with_heat), size=9)
 
     def _label(self, axes: Any, window: Window) -> None:
-        for text, left, size, weight in ((window.label, 0.03, 11, "bold"), (window.caption, 0.12, 8, "normal")):
-            axes.text(
-                left, 0.965, text, transform=axes.transAxes, color="white", fontsize=size, weight=weight, va="top",
-                path_effects=halo(2.0),
+        after = 4 + 9 * len(window.label)  # points
+        for text, right, size, weight in ((window.label, 0, 11, "bold"), (window.caption, after, 8, "normal")):
+            axes.annotate(
+                text, (0.03, 0.965), xycoords="axes fraction", xytext=(right, 0), textcoords="offset points",
+                color="white", fontsize=size, weight=weight, va="top", path_effects=halo(2.0),
             )  # fmt: skip
 
     def _scale_bar(self, axes: Any, width_px: int, share: float) -> None:
