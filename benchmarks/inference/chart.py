@@ -21,7 +21,7 @@ def draw_chart(context: Context, rows: Sequence[Measured], scale: Sequence[Scale
     kinds = list(dict.fromkeys(point.kind for point in scale))
     figure = Figure(figsize=(13, 4.5 + (4.5 if kinds else 0)), layout="constrained")
     axes = figure.subplots(2 if kinds else 1, 2, squeeze=False)
-    _bars(axes[0, 0], done, [row.seconds(MAMMOGRAM) or 0.0 for row in done], "%.1f")
+    _bars(axes[0, 0], done, [row.seconds(MAMMOGRAM) or 0.0 for row in done], "%.3g")
     marked = [(row.seconds(BREAST), place) for place, row in enumerate(done) if row.seconds(BREAST)]
     if marked:
         axes[0, 0].plot(*zip(*marked, strict=True), "|", color="black", markersize=16, label=BREAST)

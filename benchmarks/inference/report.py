@@ -79,9 +79,9 @@ def _table(context: Context, rows: Sequence[Measured]) -> str:
         agreement = row.agreement
         demo = f" (its own input; float64: {agreement.exact_components})" if agreement and row.peer.as_demo else ""
         lines.append(
-            f"| {row.peer.name} | {row.about['precision']} | {_window(row)} | {_number(row.seconds(MAMMOGRAM), 1)} "
+            f"| {row.peer.name} | {row.about['precision']} | {_window(row)} | {_number(row.seconds(MAMMOGRAM), 2)} "
             f"| {_number(row.times(ours, MAMMOGRAM) if ours else None, 2)} "
-            f"| {_number(row.cpu_seconds(MAMMOGRAM, context.machine['cores']), 1)} | {_number(row.seconds(BREAST), 1)} "
+            f"| {_number(row.cpu_seconds(MAMMOGRAM, context.machine['cores']), 2)} | {_number(row.seconds(BREAST), 2)} "
             f"| {_number(row.times(ours, BREAST) if ours else None, 2)} | {row.peak_bytes / 1e9:.2f} GB "
             + (f"| {agreement.largest_difference:.1e} | {agreement.components}{demo} | {agreement.other_pixels} |"
                if agreement else "| | | |")
@@ -98,7 +98,7 @@ def _notes(context: Context, rows: Sequence[Measured]) -> str:
         for image in (MAMMOGRAM, BREAST):
             best = min(rivals, key=lambda row: row.seconds(image) or float("inf"))
             lines.append(
-                f"- Best float32 peer, {image}: {best.peer.name}, {_number(best.seconds(image), 1)} s, "
+                f"- Best float32 peer, {image}: {best.peer.name}, {_number(best.seconds(image), 2)} s, "
                 f"{_number(best.times(ours, image), 2)} times ours on the whole mammogram."
             )
     if ours and (demo := next((row for row in others if row.peer.as_demo), None)):

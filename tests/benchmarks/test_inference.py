@@ -212,7 +212,7 @@ def test_a_peer_that_fails_is_told_and_stops_nothing(tmp_path):
         measure(row, run, {MAMMOGRAM: Task(tmp_path), BREAST: Task(tmp_path)})
     text = write_report(tmp_path, context(), rows, [])
     assert "| OpenVINO, float32 | did not finish: OpenVINO: no such device |" in text
-    assert "| ONNX Runtime | float32 | 512 px | 2.0 | 1.00 | 2.0 | 1.0 | 0.50 | 1.00 GB |" in text
+    assert "| ONNX Runtime | float32 | 512 px | 2.00 | 1.00 | 2.00 | 1.00 | 0.50 | 1.00 GB |" in text
 
 
 def context():
@@ -232,8 +232,8 @@ def test_the_report_takes_ratios_turn_by_turn_and_the_best_peer_of_equal_precisi
         rows.append(row)
     scale = [ScalePoint("tissue everywhere", size, size, {"ours": cost * size}) for size, cost in ((1, 2.0), (2, 2.2))]
     text = write_report(tmp_path, context(), rows, scale)
-    assert "- Best float32 peer, whole mammogram: OpenVINO, float32, 8.0 s, 3.00 times ours" in text  # of 3, 2.5, 4
-    assert "- Best float32 peer, breast alone: OpenVINO, float32, 4.0 s, 1.50 times ours" in text
+    assert "- Best float32 peer, whole mammogram: OpenVINO, float32, 8.00 s, 3.00 times ours" in text  # of 3, 2.5, 4
+    assert "- Best float32 peer, breast alone: OpenVINO, float32, 4.00 s, 1.50 times ours" in text
     assert "- The authors' demo: 10.00 times ours." in text  # of 8, 10, 10
     assert "- OpenVINO, its default precision: computes in bfloat16 here." in text
     assert "dearest and cheapest megapixel of tissue of ours differ by 10 %" in text
