@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from calcseg_tf.clinical.dicom.outlines import MOST_POINTS, hull_outline, trace_calcifications
+from calcseg_tf.clinical.statistics import measure
+from calcseg_tf.probability_map import to_codes
+from data_prep.mammogram import SpacingSource
+from tests.clinical.dicom.making import drawn
+
+
+def _traced(probability):
+    codes = to_codes(probability)
+    statistics = measure(codes, np.zeros(codes.shape, np.float32), 0.5, None, SpacingSource.UNKNOWN)
+    return statistics, trace_calcifications(codes, statistics, [found.id for found in statistics.calcifications])
+
+
+def _area(outline):
+    column, row = outline[:-1].T
+    return abs(float(np.sum(column * np.roll(row, -1) - np.roll(column, -1) * row))) / 2
+
+
+def test_the_outline_of_one_pixel_is_a_diamond_about_its_centre():
+    _, outlines = _traced(drawn(".....", "...9.", "....."))
+    outline = outlines[1]
+    np.testing.assert_array_equal(outline[0], outline[-1])
+    assert {tuple(point) for point in outline} == {(3.0, 1.5), (4.0, 1.5), (3.5, 1.0), (3.5, 2.0)}
+
+
+def test_a_rectangle_at_the_corner_of_the_image_is_traced_within_it():
+    _, outlines = _traced(drawn("...99", "...99", "....."))
+    assert outlines[1].min(axis=0).tolist() == [3.0, 0.0]
+    assert outlines[1].max(axis=0).tolist() == [5.0, 2.0]
+    assert _area(outlines[1]) == pytest.approx(3.5)  # four pixels less four cut corners of an eighth
+
+
+def test_the_outline_of_a_ring_is_its_outer_border():
+    _, outlines = _traced(drawn(".......", ".99999.", ".9...9.", ".9...9.", ".99999.", "......."))
+    assert outlines[1].min(axis=0).tolist() == [1.0, 1.0]
+    assert outlines[1].max(axis=0).tolist() == [6.0, 5.0]
+
+
+def test_a_diagonal_is_one_outline():
+    statistics, outlines = _traced(drawn("9....", ".9...", "..9..", "...9."))
+    assert statistics.count == 1
+    assert outlines[1].min(axis=0).tolist() == [0.0, 0.0]
+    assert outlines[1].max(axis=0).tolist() == [4.0, 4.0]
+
+
+def test_ids_go_by_centroid_and_labels_do_not():
+    """The label of the bow is 1 by its first pixel; its centroid lies below the dot's."""
+    statistics, outlines = _traced(drawn("9.....", "9...9.", "9.....", "9.....", "999..."))
+    assert [found.area_px for found in statistics.calcifications] == [1, 7]
+    assert outlines[1].min(axis=0).tolist() == [4.0, 1.0]
+    assert outlines[2].max(axis=0).tolist() == [3.0, 5.0]
+
+
+def test_two_with_one_centroid_are_told_apart_by_area():
+    ring = np.zeros((7, 7), np.float32)
+    ring[1, 1:6] = ring[5, 1:6] = ring[1:6, 1] = ring[1:6, 5] = ring[3, 3] = 1
+    statistics, outlines = _traced(ring)
+    assert [found.area_px for found in statistics.calcifications] == [1, 16]
+    assert _area(outlines[1]) < 1 < 16 < _area(outlines[2])
+
+
+@settings(max_examples=60, deadline=None)
+@given(hnp.arrays(np.float32, st.tuples(st.integers(1, 14), st.integers(1, 17)), elements=st.sampled_from([0, 0, 1])))
+def test_every_outline_holds_the_centroid_s_box_and_no_other_pixel_of_the_image_s_rim(probability):
+    statistics, outlines = _traced(probability)
+    height, width = probability.shape
+    for found in statistics.calcifications:
+        outline = outlines[found.id]
+        np.testing.assert_array_equal(outline[0], outline[-1])
+        assert (outline.min(axis=0) >= 0).all()
+        assert (outline.max(axis=0) <= (width, height)).all()
+        low, high = outline.min(axis=0), outline.max(axis=0)
+        assert low[0] <= found.column + 0.5 <= high[0]
+        assert low[1] <= found.row + 0.5 <= high[1]
+        assert found.area_px <= (high - low).prod()
+
+
+def test_a_ragged_outline_is_shortened_and_keeps_its_extent_within_a_few_pixels():
+    comb = np.zeros((300, 1401), np.float32)
+    comb[0] = 1
+    comb[:, ::2] = 1
+    _, outlines = _traced(comb)
+    assert len(outlines[1]) == MOST_POINTS
+    np.testing.assert_array_equal(outlines[1][0], outlines[1][-1])
+    assert outlines[1].max(axis=0) == pytest.approx([1401, 300], abs=9)
+
+
+def test_the_hull_of_points_is_closed_and_in_corner_coordinates():
+    outline = hull_outline(np.array([(0.0, 0.0), (4.0, 0.0), (0.0, 6.0), (1.0, 1.0)]))
+    np.testing.assert_array_equal(outline[0], outline[-1])
+    assert {tuple(point) for point in outline} == {(0.5, 0.5), (0.5, 4.5), (6.5, 0.5)}
+
+
+@pytest.mark.parametrize("points", [[(2.0, 3.0)], [(2.0, 3.0), (4.0, 5.0)], [(1.0, 1.0), (2.0, 2.0), (3.0, 3.0)]])
+def test_the_hull_of_points_on_a_line_goes_there_and_back(points):
+    outline = hull_outline(np.array(points))
+    first, last = points[0], points[-1]
+    assert {tuple(point) for point in outline} == {(first[1] + 0.5, first[0] + 0.5), (last[1] + 0.5, last[0] + 0.5)}
+    np.testing.assert_array_equal(outline[0], outline[-1])
+    assert len(outline) == 3
