@@ -53,11 +53,18 @@ _FOR_PROCESSING = flags.DEFINE_bool(
 _VOI_LUT = flags.DEFINE_bool(
     "voi_lut", False, "Apply the first VOI LUT or window of a DICOM file, as `data_prep.convert --voi_lut` does."
 )
+_SHOW_PATIENT = flags.DEFINE_bool(
+    "show_patient", False, "Put name, birth date and the like of the patient into the DICOM results; nowhere else."
+)
+_FRACTIONAL_SEGMENTATION = flags.DEFINE_bool(
+    "fractional_segmentation", False, "Write the probabilities as segmentation_fractional.dcm too, for DICOM inputs."
+)
 
 
 def main() -> None:
     """Predicts every input; those that fail are named at the end."""
     from calcseg_tf.bulk import BulkConfig, predict_bulk
+    from calcseg_tf.clinical.dicom import DicomOptions
     from data_prep.dicom.header import ReadOptions
 
     config = BulkConfig(
@@ -67,6 +74,7 @@ def main() -> None:
         overwrite=_OVERWRITE.value,
         verbose=_VERBOSE.value,
         read_options=ReadOptions(_FOR_PROCESSING.value, _VOI_LUT.value),
+        dicom=DicomOptions(_SHOW_PATIENT.value, _FRACTIONAL_SEGMENTATION.value),
     )
     print(DISCLAIMER)
     predict_bulk(config, _runner(), lambda line: print(line, flush=True)).tell(print)

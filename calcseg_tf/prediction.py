@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from calcseg_tf.clinical.dicom import DicomOptions, SourceImage, read_source
 from calcseg_tf.clinical.results import require_replaceable, write_prediction
 from data_prep.dicom.header import STORED_VALUES, ReadOptions
 from data_prep.errors import InputError, UnfinishedError
@@ -62,11 +63,13 @@ class Settings:
         threshold: The operating threshold, in (0, 1).
         model: What made the prediction, ready for JSON; tells these weights from others.
         read_options: How DICOM files are read; as the records were that the model was trained on.
+        dicom: What goes into the DICOM results, which DICOM files alone have.
     """
 
     threshold: float
     model: Mapping[str, Any]
     read_options: ReadOptions = STORED_VALUES
+    dicom: DicomOptions = DicomOptions()
 
 
 class Status(enum.Enum):
@@ -100,9 +103,9 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
-def source_record(sha256: str, options: ReadOptions) -> dict[str, object]:
-    """Returns what statistics.json holds of the file that a result was made from, ready for JSON."""
-    return {"sha256": sha256, **dataclasses.asdict(options)}
+def source_record(sha256: str, settings: Settings) -> dict[str, object]:
+    """Returns what statistics.json holds of the file and how it was taken, ready for JSON."""
+    return {"sha256": sha256, **dataclasses.asdict(settings.read_options), **dataclasses.asdict(settings.dicom)}
 
 
 def predict_image(
@@ -132,10 +135,11 @@ def predict_image(
         with guard:
             require_replaceable(job.result)
             mammogram = read_mammogram(job.path, settings.read_options)
+            source = read_source(job.path, mammogram, settings.dicom.show_patient)
             intensity = mammogram.intensity()
         probability = model.probability(intensity, lambda rows: progress(rows / len(intensity)))
         with guard:
-            count = _write(job, settings, mammogram, intensity, probability)
+            count = _write(job, settings, mammogram, source, intensity, probability)
     except UnfinishedError:
         raise
     except InputError as error:
@@ -147,11 +151,17 @@ def predict_image(
     except Exception as error:  # of a library or of this program: it costs one image, not the thousands after it
         return Outcome(job, Status.FAILED, _told(error))
     seconds = time.monotonic() - start
-    return Outcome(job, Status.PREDICTED, "", count, intensity.size / 1e6, seconds, tuple(mammogram.warnings))
+    notes = ("no DICOM results: a PNG belongs to no study",) if source is None else source.notes
+    return Outcome(job, Status.PREDICTED, "", count, intensity.size / 1e6, seconds, (*mammogram.warnings, *notes))
 
 
 def _write(
-    job: ImageJob, settings: Settings, mammogram: Mammogram, intensity: np.ndarray, probability: np.ndarray
+    job: ImageJob,
+    settings: Settings,
+    mammogram: Mammogram,
+    source: SourceImage | None,
+    intensity: np.ndarray,
+    probability: np.ndarray,
 ) -> int:
     statistics = write_prediction(
         job.result.parent,
@@ -162,7 +172,9 @@ def _write(
         mammogram.pixel_spacing_mm,
         mammogram.spacing_source,
         settings.model,
-        source_record(mammogram.source_sha256, settings.read_options),
+        source_record(mammogram.source_sha256, settings),
+        source,
+        settings.dicom.fractional_segmentation,
     )
     return statistics.count
 

@@ -45,7 +45,7 @@ def look_up(job: ImageJob, settings: Settings) -> Outcome | MadeOtherwise | None
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None  # predicting it says what is wrong with the file
-    source, now = found.get("source"), source_record(digest, settings.read_options)
+    source, now = found.get("source"), source_record(digest, settings)
     if not isinstance(source, dict) or source.get("sha256") != digest:
         differences.append("it was made from another file")
     else:

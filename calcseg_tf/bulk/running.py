@@ -20,6 +20,7 @@ import tqdm
 from calcseg_tf.bulk.index import INDEX_FILE, write_index
 from calcseg_tf.bulk.inputs import Inputs, find_inputs
 from calcseg_tf.bulk.kept import MadeOtherwise, look_up
+from calcseg_tf.clinical.dicom import DicomOptions
 from calcseg_tf.clinical.results import sweep_partial
 from calcseg_tf.only_run import only_run_in
 from calcseg_tf.prediction import ImageJob, Outcome, Settings, Status
@@ -78,6 +79,7 @@ class BulkConfig:
     overwrite: bool = False
     verbose: bool = False
     read_options: ReadOptions = STORED_VALUES
+    dicom: DicomOptions = DicomOptions()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +148,7 @@ def predict_bulk(config: BulkConfig, runner: Runner, say: Callable[[str], None])
         _partials_swept(inputs.jobs, config.output_dir),
         runner,
     ):
-        settings = Settings(*runner.model(), config.read_options)
+        settings = Settings(*runner.model(), config.read_options, config.dicom)
         kept, otherwise = _look_up_all(inputs.jobs, settings)
         if otherwise and not config.overwrite:
             raise _taken(otherwise, config.output_dir)

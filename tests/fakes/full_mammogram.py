@@ -18,7 +18,9 @@ def _code(value: str, scheme: str, meaning: str, **more: object) -> Dataset:
     return item
 
 
-def write_full_mammogram(path: pathlib.Path, pixels: np.ndarray, bits_stored: int, **attributes: object) -> pathlib.Path:
+def write_full_mammogram(
+    path: pathlib.Path, pixels: np.ndarray, bits_stored: int, **attributes: object
+) -> pathlib.Path:
     """Writes stored values [height, width]; `attributes` as `tests.fakes.dicom.fake_dicom` takes them."""
     full: dict[str, object] = {
         "SpecificCharacterSet": "ISO_IR 100",
@@ -43,7 +45,8 @@ def write_full_mammogram(path: pathlib.Path, pixels: np.ndarray, bits_stored: in
         "RescaleIntercept": "0", "RescaleSlope": "1", "RescaleType": "US",
         "PresentationLUTShape": "INVERSE" if attributes.get("photometric") == "MONOCHROME1" else "IDENTITY",
         "WindowCenter": str(1 << (bits_stored - 1)), "WindowWidth": str(1 << bits_stored),
-        "FrameOfReferenceUID": fake_uid(9), "PositionReferenceIndicator": "", "PixelSpacingCalibrationType": "GEOMETRY", "PixelSpacingCalibrationDescription": "breast",
+        "FrameOfReferenceUID": fake_uid(9), "PositionReferenceIndicator": "", "PixelSpacingCalibrationType": "GEOMETRY",
+        "PixelSpacingCalibrationDescription": "breast",
         "ViewCodeSequence": [_code("399368009", "SCT", "medio-lateral oblique", ViewModifierCodeSequence=[])],
         "AnatomicRegionSequence": [_code("76752008", "SCT", "Breast")],
         "AcquisitionContextSequence": [],

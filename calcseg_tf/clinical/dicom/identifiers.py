@@ -40,5 +40,5 @@ def digest_result(
         dict(model), show_patient, __version__,
     ]  # fmt: skip
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    digest.update(np.ascontiguousarray(codes, "<u2"))
+    digest.update(codes.astype("<u2").tobytes())
     return digest.hexdigest()

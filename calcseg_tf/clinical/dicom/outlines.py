@@ -1,74 +1,46 @@
-"""Outlines of calcifications and clusters in the coordinates of structured reports."""
+"""Outlines of calcifications and clusters in the coordinates of structured reports (PS3.3 C.18.6.1.2).
 
-from collections.abc import Iterable
+A structured report counts (column, row) from the upper left corner of the first pixel, whose centre is (0.5, 0.5).
+"""
 
 import numpy as np
 
-from calcseg_tf.clinical.statistics import ImageStatistics
+from calcseg_tf.clinical.calcification import Calcification
+from calcseg_tf.clinical.clusters import Cluster
 from calcseg_tf.probability_map import threshold_code
 from data_prep.components import label_components
 
-__all__ = ["MOST_POINTS", "hull_outline", "trace_calcifications"]
+__all__ = ["MOST_POINTS", "outline_calcification", "outline_cluster"]
 
 # A graphic data element of explicit value representation holds 65,534 bytes, 8,191 points (PS3.5 7.1.2); far fewer show
 # any shape.
 MOST_POINTS = 500
 
 
-def trace_calcifications(codes: np.ndarray, statistics: ImageStatistics, ids: Iterable[int]) -> dict[int, np.ndarray]:
-    """Traces the outer border of calcifications, half a pixel outside the outermost pixel centres.
+def outline_calcification(codes: np.ndarray, threshold: float, found: Calcification) -> np.ndarray:
+    """Traces the outer border of a calcification, half a pixel outside the outermost pixel centres.
 
     Args:
         codes: uint16 [height, width], the probability map.
-        statistics: Measured on it.
-        ids: Of the calcifications wanted.
+        threshold: Which it was found at.
+        found: Measured on the map.
 
     Returns:
-        By id, float64 [points, 2] of (column, row), the last point the first. (0, 0) is the upper left corner of the
-        first pixel, whose centre is (0.5, 0.5) (PS3.3 C.18.6.1.2). Holes are not told; of a border of more than 500 points
-        as many are taken evenly.
+        float64 [points, 2] of (column, row), the last point the first. Holes are not told; of a border of more than 500
+        points as many are taken evenly.
     """
-    from scipy import ndimage
-
-    labels, count = label_components(codes >= threshold_code(statistics.threshold))
-    label_of = _labels_by_id(labels, count)
-    boxes = ndimage.find_objects(labels)
-    outlines = {}
-    for number in ids:
-        label = int(label_of[number - 1])
-        box = boxes[label - 1]
-        border = _border(labels[box] == label)
-        outlines[number] = _shorten(border + (box[1].start, box[0].start))
-    return outlines
+    box = codes[found.top : found.bottom, found.left : found.right]
+    labels, _ = label_components(box >= threshold_code(threshold))
+    # Others may reach into its box, but two that touch all four sides would cross and so be one.
+    sides = (labels[0], labels[-1], labels[:, 0], labels[:, -1])
+    (label,) = set.intersection(*(set(side.tolist()) for side in sides)) - {0}
+    return _shorten(_border(labels == label) + np.array((found.left, found.top)))
 
 
-def hull_outline(points: np.ndarray) -> np.ndarray:
-    """Returns the corners of the convex hull of points, closed.
-
-    Args:
-        points: float [points, 2] of (row, column) of pixel centres, in pixels; at least one.
-
-    Returns:
-        float64 [corners, 2] of (column, row) as `trace_calcifications`; for points on one line, there and back.
-    """
-    from scipy.spatial import ConvexHull, QhullError
-
-    turned = np.asarray(points, np.float64)[:, ::-1] + 0.5
-    try:
-        corners = turned[ConvexHull(turned).vertices]
-    except (QhullError, ValueError):
-        corners = turned[np.lexsort((turned[:, 1], turned[:, 0]))[[0, -1]]]
+def outline_cluster(cluster: Cluster) -> np.ndarray:
+    """Returns the hull of a cluster, float64 [corners + 1, 2] of (column, row), the last point the first."""
+    corners = np.array(cluster.hull)[:, ::-1] + 0.5
     return _shorten(np.concatenate([corners, corners[:1]]))
-
-
-def _labels_by_id(labels: np.ndarray, count: int) -> np.ndarray:
-    """Returns the label of each calcification, whose ids go by row, column and area (`Calcification.id`)."""
-    rows, columns = np.nonzero(labels)
-    component = labels[rows, columns].astype(np.int64) - 1
-    area = np.bincount(component, minlength=count)
-    row = np.bincount(component, weights=rows, minlength=count) / np.maximum(area, 1)
-    column = np.bincount(component, weights=columns, minlength=count) / np.maximum(area, 1)
-    return np.lexsort((area, column, row)) + 1
 
 
 def _border(mask: np.ndarray) -> np.ndarray:

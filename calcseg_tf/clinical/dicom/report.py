@@ -6,19 +6,22 @@ from typing import Any
 import numpy as np
 
 from calcseg_tf import __version__
+from calcseg_tf.clinical.calcification import Calcification
+from calcseg_tf.clinical.clusters import Cluster
 from calcseg_tf.clinical.dicom import terms
 from calcseg_tf.clinical.dicom.equipment import ALGORITHM_FAMILY, SOFTWARE, ResultIdentity, algorithm_parameters
 from calcseg_tf.clinical.dicom.identifiers import derive_uid
-from calcseg_tf.clinical.dicom.outlines import hull_outline, trace_calcifications
+from calcseg_tf.clinical.dicom.outlines import outline_calcification, outline_cluster
 from calcseg_tf.clinical.dicom.segmentation import SEGMENT_NUMBER, TRACKING_ID, tracking_uid
 from calcseg_tf.clinical.dicom.source import SourceImage
-from calcseg_tf.clinical.statistics import Calcification, Cluster, ImageStatistics
+from calcseg_tf.clinical.shape_statistics import ShapeStatistics
+from calcseg_tf.clinical.statistics import ImageStatistics
 from data_prep.command import DISCLAIMER
 
 __all__ = ["MOST_LISTED", "listed", "make_report"]
 
 # Longer lists are read by nobody, and highdicom takes about 10 ms for each of them.
-MOST_LISTED = 500
+MOST_LISTED = 300
 
 
 def listed(statistics: ImageStatistics) -> tuple[Calcification, ...]:
@@ -58,7 +61,7 @@ def make_report(
     groups = [
         maker.whole(segmentation),
         *[maker.cluster(cluster) for cluster in statistics.clusters or ()],
-        *maker.calcifications(codes),
+        *[maker.calcification(codes, found) for found in listed(statistics)],
     ]
     content = _document(source, statistics, groups)
     report = ComprehensiveSR(
@@ -97,8 +100,7 @@ def _document(source: SourceImage, statistics: ImageStatistics, groups: Sequence
 def _remarks(statistics: ImageStatistics) -> list[str]:
     remarks = [
         DISCLAIMER,
-        f"A calcification is an 8-connected component of the pixels whose probability is at least "
-        f"{statistics.threshold:g}.",
+        f"A calcification is an 8-connected component of the pixels with probability >= {statistics.threshold:g}.",
     ]
     if statistics.pixel_spacing_mm is None:
         remarks.append("The pixel spacing is unknown: areas are in pixels, and clusters are not sought.")
@@ -159,55 +161,45 @@ class _Maker:
         )  # fmt: skip
         # PS3.3 C.18.4: a frame is told or a segment; TID 1410 wants the frame, which holds this segment alone.
         del segment[0].ReferencedSOPSequence[0].ReferencedSegmentNumber
-        statistics = self._statistics
-        return self._group(
-            TRACKING_ID,
-            tracking_uid(self._identity),
-            terms.CALCIFICATION,
-            self._counted(statistics.count) + self._areas(statistics.mean_area_px, statistics.std_area_px),
-            referenced_segment=segment,
-        )
+        uid = tracking_uid(self._identity)
+        figures = self._figures(self._statistics)
+        return self._group(TRACKING_ID, uid, terms.CALCIFICATION, figures, referenced_segment=segment)
 
     def cluster(self, cluster: Cluster) -> Any:
-        """A cluster, outlined by the hull of its calcifications' centres."""
-        from highdicom.sr import Measurement
+        """A cluster, outlined by its hull: the same figures, its extent, and how its calcifications lie."""
+        from highdicom.sr import Measurement, QualitativeEvaluation
 
-        members = [found for found in self._statistics.calcifications if found.cluster_id == cluster.id]
-        areas = np.array([found.area_px for found in members], np.float64)
-        spread = float(areas.std(ddof=1)) if len(areas) > 1 else None
         name = f"cluster {cluster.id}"
+        extent = (
+            [] if cluster.extent_mm is None else [Measurement(terms.LONG_AXIS, _rounded(cluster.extent_mm), terms.MM)]
+        )
         return self._group(
             name,
             self._identity.uid("tracking", name),
             terms.CLUSTER,
-            [
-                *self._counted(cluster.count),
-                *self._areas(float(areas.mean()), spread),
-                Measurement(terms.LONG_AXIS, _rounded(cluster.extent_mm), terms.MM),
+            self._figures(cluster) + extent,
+            qualitative_evaluations=[
+                QualitativeEvaluation(terms.DISTRIBUTION, terms.DISTRIBUTIONS[cluster.distribution])
             ],
-            referenced_region=self._region(hull_outline(np.array([(found.row, found.column) for found in members]))),
+            referenced_region=self._region(outline_cluster(cluster)),
         )
 
-    def calcifications(self, codes: np.ndarray) -> list[Any]:
-        """The calcifications listed: area, and the highest probability as certainty."""
+    def calcification(self, codes: np.ndarray, found: Calcification) -> Any:
+        """A calcification: its area, and its highest probability as certainty."""
         from highdicom.sr import Measurement
 
-        chosen = listed(self._statistics)
-        outlines = trace_calcifications(codes, self._statistics, [found.id for found in chosen])
-        groups = []
-        for found in chosen:
-            name = f"calcification {found.id}"
-            area, unit = self._area(found.area_px)
-            measurements = [
-                Measurement(terms.AREA, area, unit),
-                Measurement(terms.CERTAINTY, _rounded(100 * found.max_probability), terms.PERCENT),
-            ]
-            region = self._region(outlines[found.id])
-            uid = self._identity.uid("tracking", name)
-            groups.append(self._group(name, uid, terms.CALCIFICATION, measurements, True, referenced_region=region))
-        return groups
+        name = f"calcification {found.id}"
+        measurements = [
+            self._area(found.area_px, found.area_mm2),
+            Measurement(terms.CERTAINTY, _rounded(100 * found.max_probability), terms.PERCENT),
+        ]
+        region = self._region(outline_calcification(codes, self._statistics.threshold, found))
+        uid = self._identity.uid("tracking", name)
+        return self._group(name, uid, terms.CALCIFICATION, measurements, True, referenced_region=region)
 
-    def _group(self, name: str, uid: str, finding: Any, measurements: list[Any], brief: bool = False, **where: Any) -> Any:
+    def _group(
+        self, name: str, uid: str, finding: Any, measurements: list[Any], brief: bool = False, **where: Any
+    ) -> Any:
         from highdicom.sr import (
             AlgorithmIdentification,
             FindingSite,
@@ -235,27 +227,23 @@ class _Maker:
         image = SourceImageForRegion(self._source.dataset.SOPClassUID, self._source.dataset.SOPInstanceUID)
         return ImageRegion("POLYLINE", outline, image)
 
-    def _counted(self, count: int) -> list[Any]:
+    def _figures(self, statistics: ShapeStatistics) -> list[Any]:
+        """How many, and the mean and standard deviation of their areas where they are defined."""
         from highdicom.sr import Measurement
 
-        return [Measurement(terms.COUNT, count, terms.NO_UNITS)]
+        figures = [Measurement(terms.COUNT, statistics.count, terms.NO_UNITS)]
+        if statistics.mean_area_px is not None:
+            figures.append(self._area(statistics.mean_area_px, statistics.mean_area_mm2, terms.MEAN))
+        if statistics.std_area_px is not None:
+            figures.append(self._area(statistics.std_area_px, statistics.std_area_mm2, terms.STANDARD_DEVIATION))
+        return figures
 
-    def _areas(self, mean_px: float | None, std_px: float | None) -> list[Any]:
-        """Mean and standard deviation of areas, of those that are defined."""
+    def _area(self, area_px: float, area_mm2: float | None, derivation: Any = None) -> Any:
+        """An area in mm2, or in pixels where the spacing is unknown."""
         from highdicom.sr import Measurement
 
-        return [
-            Measurement(terms.AREA, *self._area(value), derivation=derivation)
-            for value, derivation in ((mean_px, terms.MEAN), (std_px, terms.STANDARD_DEVIATION))
-            if value is not None
-        ]
-
-    def _area(self, area_px: float) -> tuple[float, Any]:
-        """Returns an area and its unit: mm2, or pixels where the spacing is unknown."""
-        spacing = self._statistics.pixel_spacing_mm
-        return (_rounded(area_px), terms.PIXELS) if spacing is None else (
-            _rounded(area_px * spacing[0] * spacing[1]), terms.MM2
-        )  # fmt: skip
+        value, unit = (area_px, terms.PIXELS) if area_mm2 is None else (area_mm2, terms.MM2)
+        return Measurement(terms.AREA, _rounded(value), unit, derivation=derivation)
 
 
 def _rounded(value: float) -> float:

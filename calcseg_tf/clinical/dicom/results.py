@@ -1,5 +1,6 @@
 """The DICOM objects of one result, as files."""
 
+import dataclasses
 import datetime
 import pathlib
 from collections.abc import Mapping
@@ -14,11 +15,24 @@ from calcseg_tf.clinical.statistics import ImageStatistics
 from calcseg_tf.probability_map import to_codes
 from data_prep.quiet import quiet
 
-__all__ = ["FRACTIONAL_FILE", "REPORT_FILE", "SEGMENTATION_FILE", "write_dicom_results"]
+__all__ = ["FRACTIONAL_FILE", "REPORT_FILE", "SEGMENTATION_FILE", "DicomOptions", "write_dicom_results"]
 
 SEGMENTATION_FILE = "segmentation.dcm"
 FRACTIONAL_FILE = "segmentation_fractional.dcm"
 REPORT_FILE = "report.dcm"
+
+
+@dataclasses.dataclass(frozen=True)
+class DicomOptions:
+    """What is asked of DICOM results.
+
+    Attributes:
+        show_patient: Name, birth date and the like of the patient go into them (`read_source`).
+        fractional_segmentation: The probabilities are written too.
+    """
+
+    show_patient: bool = False
+    fractional_segmentation: bool = False
 
 
 def write_dicom_results(

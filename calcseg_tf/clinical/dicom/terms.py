@@ -2,11 +2,13 @@
 
 from pydicom.sr.codedict import Code, codes
 
-from data_prep.mammogram import Laterality, View
+from calcseg_tf.clinical.clusters import Distribution
+from data_prep.mammogram import Laterality
 
 __all__ = [
-    "AREA", "BREAST", "CALCIFICATION", "CERTAINTY", "CLUSTER", "COMMENT", "COUNT", "FINDING_CATEGORY", "LATERALITY",
-    "LONG_AXIS", "MAMMOGRAPHY", "MEAN", "MM", "MM2", "NO_UNITS", "PERCENT", "PIXELS", "STANDARD_DEVIATION", "VIEWS",
+    "AREA", "BREAST", "CALCIFICATION", "CERTAINTY", "CLUSTER", "COMMENT", "COUNT", "DISTRIBUTION", "DISTRIBUTIONS",
+    "FINDING_CATEGORY", "LATERALITY", "LONG_AXIS", "MAMMOGRAPHY", "MEAN", "MM", "MM2", "NO_UNITS", "PERCENT", "PIXELS",
+    "STANDARD_DEVIATION",
 ]  # fmt: skip
 
 CALCIFICATION = Code("129770007", "SCT", "Individual Calcification")
@@ -17,6 +19,7 @@ MAMMOGRAPHY = Code("71651007", "SCT", "Mammography")
 
 COUNT = codes.DCM.NumberOfCalcifications
 CERTAINTY = codes.DCM.CertaintyOfFinding
+DISTRIBUTION = codes.DCM.CalcificationDistribution
 COMMENT = codes.DCM.Comment
 AREA = codes.SCT.Area
 LONG_AXIS = codes.SCT.LongAxis
@@ -32,16 +35,11 @@ PIXELS = Code("{pixels}", "UCUM", "Pixels")
 # CID 244.
 LATERALITY = {Laterality.LEFT: codes.SCT.Left, Laterality.RIGHT: codes.SCT.Right}
 
-# CID 4014.
-VIEWS = {
-    View.CC: codes.cid4014.CranioCaudal,
-    View.MLO: codes.cid4014.MedioLateralObliqueProjection,
-    View.ML: codes.cid4014.MedioLateralProjection,
-    View.LM: codes.cid4014.LateroMedial,
-    View.LMO: codes.cid4014.LateroMedialOblique,
-    View.FB: codes.cid4014.CaudoCranial,
-    View.SIO: codes.cid4014.SuperolateralToInferomedialOblique,
-    View.ISO: codes.cid4014.InferomedialToSuperolateralOblique,
-    View.XCCL: codes.cid4014.CranioCaudalExaggeratedLaterally,
-    View.XCCM: codes.cid4014.CranioCaudalExaggeratedMedially,
+# CID 6012.
+DISTRIBUTIONS = {
+    Distribution.DIFFUSE: codes.cid6012.DiffuseCalcificationDistribution,
+    Distribution.REGIONAL: codes.cid6012.RegionalCalcificationDistribution,
+    Distribution.GROUPED: codes.cid6012.GroupedCalcificationDistribution,
+    Distribution.LINEAR: codes.cid6012.LinearCalcificationDistribution,
+    Distribution.SEGMENTAL: codes.cid6012.SegmentalCalcificationDistribution,
 }

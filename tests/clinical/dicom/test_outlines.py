@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from calcseg_tf.clinical.dicom.outlines import MOST_POINTS, hull_outline, trace_calcifications
+from calcseg_tf.clinical.dicom.outlines import MOST_POINTS, outline_calcification, outline_cluster
 from calcseg_tf.clinical.statistics import measure
 from calcseg_tf.probability_map import to_codes
 from data_prep.mammogram import SpacingSource
@@ -14,7 +14,7 @@ from tests.clinical.dicom.making import drawn
 def _traced(probability):
     codes = to_codes(probability)
     statistics = measure(codes, np.zeros(codes.shape, np.float32), 0.5, None, SpacingSource.UNKNOWN)
-    return statistics, trace_calcifications(codes, statistics, [found.id for found in statistics.calcifications])
+    return statistics, {found.id: outline_calcification(codes, 0.5, found) for found in statistics.calcifications}
 
 
 def _area(outline):
@@ -49,12 +49,12 @@ def test_a_diagonal_is_one_outline():
     assert outlines[1].max(axis=0).tolist() == [4.0, 4.0]
 
 
-def test_ids_go_by_centroid_and_labels_do_not():
-    """The label of the bow is 1 by its first pixel; its centroid lies below the dot's."""
-    statistics, outlines = _traced(drawn("9.....", "9...9.", "9.....", "9.....", "999..."))
-    assert [found.area_px for found in statistics.calcifications] == [1, 7]
+def test_others_that_reach_into_the_box_are_not_taken_for_it():
+    statistics, outlines = _traced(drawn("9.....", "9...9.", "9.....", "9.....", "999999"))
+    assert [found.area_px for found in statistics.calcifications] == [1, 10]
     assert outlines[1].min(axis=0).tolist() == [4.0, 1.0]
-    assert outlines[2].max(axis=0).tolist() == [3.0, 5.0]
+    assert outlines[2].min(axis=0).tolist() == [0.0, 0.0]
+    assert outlines[2].max(axis=0).tolist() == [6.0, 5.0]
 
 
 def test_two_with_one_centroid_are_told_apart_by_area():
@@ -91,16 +91,12 @@ def test_a_ragged_outline_is_shortened_and_keeps_its_extent_within_a_few_pixels(
     assert outlines[1].max(axis=0) == pytest.approx([1401, 300], abs=9)
 
 
-def test_the_hull_of_points_is_closed_and_in_corner_coordinates():
-    outline = hull_outline(np.array([(0.0, 0.0), (4.0, 0.0), (0.0, 6.0), (1.0, 1.0)]))
+def test_the_hull_of_a_cluster_is_closed_and_in_corner_coordinates():
+    probability = np.zeros((20, 20), np.float32)
+    for row, column in ((2, 3), (2, 9), (8, 3), (8, 9), (5, 5)):
+        probability[row, column] = 1
+    statistics = measure(probability, probability, 0.5, (0.1, 0.1), SpacingSource.PIXEL_SPACING)
+    (cluster,) = statistics.clusters
+    outline = outline_cluster(cluster)
     np.testing.assert_array_equal(outline[0], outline[-1])
-    assert {tuple(point) for point in outline} == {(0.5, 0.5), (0.5, 4.5), (6.5, 0.5)}
-
-
-@pytest.mark.parametrize("points", [[(2.0, 3.0)], [(2.0, 3.0), (4.0, 5.0)], [(1.0, 1.0), (2.0, 2.0), (3.0, 3.0)]])
-def test_the_hull_of_points_on_a_line_goes_there_and_back(points):
-    outline = hull_outline(np.array(points))
-    first, last = points[0], points[-1]
-    assert {tuple(point) for point in outline} == {(first[1] + 0.5, first[0] + 0.5), (last[1] + 0.5, last[0] + 0.5)}
-    np.testing.assert_array_equal(outline[0], outline[-1])
-    assert len(outline) == 3
+    assert {tuple(point) for point in outline} == {(3.0, 2.0), (10.0, 2.0), (10.0, 9.0), (3.0, 9.0)}
