@@ -151,7 +151,7 @@ def predict_image(
     except Exception as error:  # of a library or of this program: it costs one image, not the thousands after it
         return Outcome(job, Status.FAILED, _told(error))
     seconds = time.monotonic() - start
-    notes = ("no DICOM results: a PNG belongs to no study",) if source is None else source.notes
+    notes = () if source is None else source.notes
     return Outcome(job, Status.PREDICTED, "", count, intensity.size / 1e6, seconds, (*mammogram.warnings, *notes))
 
 

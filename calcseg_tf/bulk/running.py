@@ -169,6 +169,8 @@ def predict_bulk(config: BulkConfig, runner: Runner, say: Callable[[str], None])
 def _tell_inputs(inputs: Inputs, say: Callable[[str], None]) -> None:
     count = len(inputs.jobs)
     say(f"Predicting {count} image{'' if count == 1 else 's'}")
+    if without_study := sum(job.path.suffix.lower() == ".png" for job in inputs.jobs):
+        say(f"no DICOM results for {without_study} PNG: it takes a DICOM file to belong to a study")
     if inputs.passed_over:
         kinds = ", ".join(f"{number} {suffix or 'without a suffix'}" for suffix, number in inputs.passed_over)
         say(f"passed over, neither DICOM nor PNG: {kinds}")
