@@ -4,6 +4,7 @@ import json
 import pathlib
 import shutil
 
+from calcseg_tf.bulk.description import weights_sha256
 from calcseg_tf.model_directory import CONFIG_FILE, load_network
 from calcseg_tf.serving.contract import EXTRA_DIR, METADATA_FILE
 from calcseg_tf.serving.metadata import metadata_text
@@ -45,7 +46,7 @@ def export_version(model_dir: pathlib.Path, output_dir: pathlib.Path, version: i
     shutil.rmtree(partial, ignore_errors=True)
     try:
         config = (model_dir / CONFIG_FILE).read_text(encoding="utf-8")
-        metadata = metadata_text(json.loads(config), network, info)
+        metadata = metadata_text(json.loads(config), network, info, weights_sha256(model_dir))
         served = ServedModel(network, info.model, metadata)
         save_model(served, partial)
         extra = partial / EXTRA_DIR

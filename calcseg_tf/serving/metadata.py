@@ -14,6 +14,7 @@ from data_prep.errors import InputError
 __all__ = ["ServedInfo", "metadata_text", "older", "read_metadata"]
 
 _NORMALIZATION_LAYER = "normalization"
+_WEIGHTS_KEY = "weights_sha256"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,27 +23,31 @@ class ServedInfo:
 
     Attributes:
         info: As `config.json` in the model directory holds it.
+        weights_sha256: Hex digest of the weights file that was exported.
         signatures: Names of those that are served.
         tiles: How images are cut for `predict_tiles`.
     """
 
     info: ModelInfo
+    weights_sha256: str
     signatures: frozenset[str]
     tiles: TileGeometry
 
 
-def metadata_text(config: Mapping[str, Any], network: keras.Model, info: ModelInfo) -> str:
+def metadata_text(config: Mapping[str, Any], network: keras.Model, info: ModelInfo, weights_sha256: str) -> str:
     """Returns metadata.json: all of `config.json`, and what serving adds.
 
     Args:
         config: Content of the model directory's `config.json`.
         network: Holds the normalisation.
         info: The same config, read.
+        weights_sha256: Hex digest of the weights file.
     """
     tiles = TileGeometry.of(info.model)
     content = {
         CONTRACT_VERSION_KEY: CONTRACT_VERSION,
         **{key: value for key, value in config.items() if key != "weights"},
+        _WEIGHTS_KEY: weights_sha256,
         "normalization": {**_normalization(network), "done_by": "the network's first layer; send plain intensities"},
         "tiles": {**dataclasses.asdict(tiles), "window_px": tiles.window_px},
         SIGNATURES_KEY: {name: dataclasses.asdict(each) for name, each in signatures(tiles).items()},
@@ -58,20 +63,20 @@ def read_metadata(text: str, server: str) -> ServedInfo:
     """
     try:
         content = json.loads(text)
-        version = int(content[CONTRACT_VERSION_KEY])
-        served = frozenset(content[SIGNATURES_KEY])
+        if (version := int(content[CONTRACT_VERSION_KEY])) < CONTRACT_VERSION:
+            raise older(f"contract version {version}", server)
+        info = info_from_json(content)
+        weights, served = str(content[_WEIGHTS_KEY]), frozenset(content[SIGNATURES_KEY])
         tiles = TileGeometry(
             **{field.name: int(content["tiles"][field.name]) for field in dataclasses.fields(TileGeometry)}
         )
+    except InputError as error:
+        if error.where:
+            raise
+        raise InputError(f"the server's model is unknown here: is this client older? ({error.rule})", server) from None
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"the server's metadata cannot be read ({type(error).__name__}: {error})", server) from None
-    if version < CONTRACT_VERSION:
-        raise older(f"contract version {version}", server)
-    try:
-        info = info_from_json(content)
-    except InputError as error:
-        raise InputError(f"the server's model is unknown here: is this client older? ({error.rule})", server) from None
-    return ServedInfo(info, served, tiles)
+    return ServedInfo(info, weights, served, tiles)
 
 
 def older(found: str, server: str) -> InputError:

@@ -71,6 +71,13 @@ class RemoteModel:
         self._air_lock = threading.Lock()
         self._air: np.ndarray | None = None
 
+    def __enter__(self) -> "RemoteModel":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Asks for no further tile."""
+        self._requests.shutdown(wait=False, cancel_futures=True)
+
     def probability(self, intensity: np.ndarray, progress: Callable[[int], object] = lambda _: None) -> np.ndarray:
         """Returns float32 [height, width] in [0, 1], the probability that a pixel is part of a calcification.
 
