@@ -24,16 +24,16 @@ def draw_chart(context: Context, rows: Sequence[Measured], scale: Sequence[Scale
     _bars(axes[0, 0], done, [row.seconds(MAMMOGRAM) or 0.0 for row in done], "%.3g")
     marked = [(row.seconds(BREAST), place) for place, row in enumerate(done) if row.seconds(BREAST)]
     if marked:
-        axes[0, 0].plot(*zip(*marked, strict=True), "|", color="black", markersize=16, label=BREAST)
-        axes[0, 0].legend(loc="lower right")
-    axes[0, 0].set(xlabel=f"seconds, {MAMMOGRAM} of {context.megapixels[MAMMOGRAM]:.1f} megapixels")
+        axes[0, 0].plot(*zip(*marked, strict=True), "|", color="black", markersize=16)
+    sizes = {name: f"{name} of {context.megapixels[name]:.1f} megapixels" for name in (MAMMOGRAM, BREAST)}
+    axes[0, 0].set(xlabel=f"seconds: bars {sizes[MAMMOGRAM]}, strokes {sizes[BREAST]}")
     _bars(axes[0, 1], done, [row.peak_bytes / 1e9 for row in done], "%.2f")
     axes[0, 1].set(xlabel="peak memory of the process, GB")
     axes[0, 1].set_yticklabels([])
     for each, kind in zip(axes[-1], kinds, strict=False):
         _lines(each, done, [point for point in scale if point.kind == kind])
     if kinds:
-        axes[-1, 0].legend(fontsize=8)
+        figure.legend(*axes[-1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     about = f"{context.machine['processor']}, {context.machine['cores']} cores"
     colours = "blue: ours, grey: float32, orange: lower precision"
     figure.suptitle(f"{about}; {colours}. {DISCLAIMER}", fontsize=9)
@@ -59,7 +59,7 @@ def _lines(axes: Any, rows: Sequence[Measured], points: Sequence[ScalePoint]) ->
             width = 2.5 if row.peer.key == OURS else 1.2
             axes.plot(*zip(*known, strict=True), "o-", linewidth=width, label=_name(row))
     axes.set(title=points[0].kind, xlabel="megapixels", ylabel="seconds a megapixel", xscale="log", ylim=(0, None))
-    axes.set_xticks([point.megapixels for point in points], [f"{point.megapixels:.0f}" for point in points])
+    axes.set_xticks([point.megapixels for point in points], [f"{point.megapixels:.2g}" for point in points])
     axes.minorticks_off()
     axes.spines[["top", "right"]].set_visible(False)
 

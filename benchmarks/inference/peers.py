@@ -100,6 +100,7 @@ def run_tasks(
     )
     answers = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith('{"seconds"')]
     if len(answers) < len(tasks):
-        last = (ended.stderr.strip().splitlines() or [f"ended with status {ended.returncode}"])[-1]
-        raise PeerError(f"{peer.name}: {last[:300]}")
+        said = [line.strip() for line in ended.stderr.splitlines() if line.strip()]
+        errors = [line for line in said if "Error" in line] or said  # a runtime may add lines after its message
+        raise PeerError(errors[-1][:300] if errors else f"ended with status {ended.returncode}")
     return answers

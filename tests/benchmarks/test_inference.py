@@ -13,7 +13,7 @@ from scipy import ndimage
 from benchmarks.inference.figures import BREAST, MAMMOGRAM, Context, ScalePoint
 from benchmarks.inference.images import Subject, demo_input, scaled_images
 from benchmarks.inference.measuring import Measured, agree, choose_window, measure
-from benchmarks.inference.peers import PEERS, PeerError, Task
+from benchmarks.inference.peers import PEERS, PeerError, Task, run_tasks
 from benchmarks.inference.reference import predict_float64
 from benchmarks.inference.report import write_report
 from benchmarks.inference.weights import write_weights
@@ -256,3 +256,9 @@ def test_one_command_measures_ours_the_saved_model_and_the_plain_graph(model, tm
     peers = json.loads((tmp_path / "out" / "inference.json").read_text())["peers"]
     assert [row["peer"]["key"] for row in peers] == ["ours", "saved_model", "plain"]
     assert all(row["agreement"]["largest_difference"] < 1e-4 for row in peers)
+
+
+def test_a_process_that_ends_early_leaves_its_error(tmp_path):
+    # The worker of "runtimes" needs packages that this environment lacks.
+    with pytest.raises(PeerError, match=r"^ModuleNotFoundError: No module named 'onnx'$"):
+        run_tasks(peer("openvino"), sys.executable, tmp_path, 512, [Task(tmp_path / "image.npy")], 1, 10**10)
