@@ -10,6 +10,7 @@ from calcseg_tf.devices import (
     _gpu_name,
     count_replicas,
     describe_strategy,
+    make_deterministic,
     make_strategy,
     needing_workers,
 )
@@ -53,6 +54,14 @@ def test_the_line_names_what_is_used():
 def test_a_wrong_device_says_what_is_wrong(values, message):
     with pytest.raises(InputError, match=message):
         DeviceConfig(**values)
+
+
+def test_what_is_repeatable_is_asked_for_before_anything_is_computed(monkeypatch):
+    # For the rest of this process neither must change: it is TensorFlow's own refusal that is seen.
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
+    tf.constant(1.0) + 1.0
+    with pytest.raises(InputError, match=r"^--deterministic must be asked for before TensorFlow computes anything$"):
+        make_deterministic()
 
 
 def test_a_lost_worker_leaves_nothing_of_the_failed_reduction_behind():

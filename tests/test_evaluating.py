@@ -78,7 +78,6 @@ def ended(world):
         "models": [f"--model_dir={world / 'strict'},{world / 'loose'}", "--bootstrap_samples=50", "--seed=7"],
         "nothing": [],
         "no threshold": [f"--probability_dir=theirs={world / 'maps'}"],
-        "nan": [f"--probability_dir=theirs={world / 'nan'}", "--threshold=0.5"],
     }
     arguments = [
         ["--workers=1", f"--records_dir={world / 'records'}", f"--output_dir={world / 'out' / name}", *call]
@@ -145,7 +144,6 @@ def test_maps_from_disk_give_exactly_the_figures_of_the_model_that_wrote_them(wo
     [
         ("nothing", ["--model_dir or --probability_dir must be given"]),
         ("no threshold", ["probability maps have no operating threshold", "--threshold"]),
-        ("nan", ["image-0.npy", "probabilities lie in [0, 1]; found nan"]),
     ],
 )
 def test_an_error_of_the_command_is_one_line_and_leaves_nothing(ended, world, name, words):
@@ -228,6 +226,7 @@ def test_a_data_set_is_called_as_asked_or_by_its_own_name_and_a_path_may_hold_an
         ({"maps": [("x", "maps")], "threshold": 0.001}, "at least 0.0025"),
         ({"maps": [("x", "maps")], "threshold": 0.5, "connectivity": 6}, "connectivity must be 4 or 8; found 6"),
         ({"maps": [("x", "maps")], "threshold": 0.5, "workers": 0}, "workers must be 1 or more; found 0"),
+        ({"maps": [("x", "nan")], "threshold": 0.5}, "image-0.npy: probabilities lie in [0, 1]; found nan"),
         ({"maps": [("x", "above")], "threshold": 0.5}, "found 0 to 2"),
         ({"maps": [("x", "small")], "threshold": 0.5}, "60 x 50; found 50 x 60"),
         # These two are found before the first model's work is done.

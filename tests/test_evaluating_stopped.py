@@ -58,24 +58,24 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_sigterm_and_ctrl_c_are_one_line_and_leave_no_temporary_file(folder):
-    scoring, writing = (start(folder, name) for name in ("scoring", "writing"))
-    # While models' maps are kept and workers begin: SIGTERM, of the process alone, as a scheduler sends it.
-    wait_for(folder / "scoring" / "tmp", "calcseg-maps-*/*.png", scoring)
-    scoring.send_signal(signal.SIGTERM)
-    # While results are written: Ctrl-C, which a terminal sends to the workers too.
-    wait_for(folder / "writing" / "out", ".partial-*", writing)
-    os.killpg(writing.pid, signal.SIGINT)
-    for name, running, status, words in (
-        ("scoring", scoring, 143, "ended by SIGTERM"),
-        ("writing", writing, 1, "interrupted"),
-    ):
-        out, err = running.communicate(timeout=120)
-        ended = subprocess.CompletedProcess(running.args, running.returncode, out, err)
-        assert ended.returncode == status
-        ended.returncode = 1
-        assert_one_line_error(ended, words)
-        assert "Results:" not in out
-        left = [str(path) for place in ("tmp", "out") for path in (folder / name / place).rglob("*")]
-        assert [path for path in left if "calcseg-maps-" in path or ".partial" in path] == []
-        assert still_running(running.pid, 10.0) == []  # no worker outlives it
+@pytest.mark.parametrize(
+    ("number", "status", "words"),
+    [
+        # SIGTERM comes to the process alone, as schedulers send it, and Ctrl-C to its workers too, as terminals do.
+        (signal.SIGTERM, 143, "ended by SIGTERM"),
+        pytest.param(signal.SIGINT, 1, "interrupted", marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_is_one_line_and_leaves_no_temporary_file(folder, number, status, words):
+    running = start(folder, number.name)
+    # Results are being written; the models' maps are kept until pictures of them are drawn.
+    wait_for(folder / number.name / "out", ".partial-*/roc.csv", running)
+    assert list((folder / number.name / "tmp").glob("calcseg-maps-*/*.png"))
+    (os.killpg if number == signal.SIGINT else os.kill)(running.pid, number)
+    out, err = running.communicate(timeout=120)
+    assert running.returncode == status
+    assert_one_line_error(subprocess.CompletedProcess(running.args, 1, out, err), words)
+    assert "Results:" not in out
+    left = [str(path) for place in ("tmp", "out") for path in (folder / number.name / place).rglob("*")]
+    assert [path for path in left if "calcseg-maps-" in path or ".partial" in path] == []
+    assert still_running(running.pid, 10.0) == []  # no worker outlives it

@@ -98,7 +98,7 @@ def find_basins(
     connectivity: int = 8,
     with_outside: bool = False,
 ) -> Basins:
-    """Parts pixels into basins.
+    """Parts pixels into basins; in some 130 bytes of memory a pixel of them where there is nothing but noise.
 
     Args:
         pixels: int64 [pixels], ascending; row * width + column. Others take no part.
@@ -107,6 +107,9 @@ def find_basins(
         connectivity: 8 or 4.
         with_outside: Whether the other pixels of the image take part after all, as one thing, the outside, which is
             connected within itself and nowhere lower than a neighbour.
+
+    Raises:
+        InputError: More than 11 million local maxima, as a map of 55 megapixels of noise may have.
     """
     count = len(pixels)
     rank = (values.astype(np.int64) << 32) | np.arange(1, count + 1)  # by value, then position

@@ -100,6 +100,16 @@ def test_a_worker_that_is_ended_is_one_line():
             evaluation.result()
 
 
+def test_a_worker_that_ends_while_another_is_given_work_is_the_same_line(monkeypatch):
+    def refuse(*_):
+        raise OSError("handle is closed")  # what the pool says where it is torn down meanwhile
+
+    with Evaluation(workers=2) as evaluation:
+        monkeypatch.setattr(evaluation._pool, "submit", refuse)
+        with pytest.raises(InputError, match="worker processes; one was ended"):
+            _fill(evaluation, [0])
+
+
 def test_codes_and_floats_give_the_same_result():
     rng = np.random.default_rng(1)
     probability, mask = _image(rng)
