@@ -8,8 +8,8 @@ environments; peers without one are left out. Every turn of a peer is a new proc
 engineer's peers get batch norm folded into the kernels, windows of one size with a halo (512 and 1024 px are tried, the
 faster is kept), as many threads as cores, and a warm-up that is not timed. Beside the whole mammogram they get the
 breast alone, in case they would be spared the air. Answers are compared with the network in float64, which is computed
-once and kept in the output folder (4 minutes for 8.5 megapixels). Reckoned from seconds a megapixel, a turn of all peers
-takes 8 minutes for such a mammogram on 2 quiet cores, the choice of sizes 4, a turn of --scaling 30.
+once and kept in the output folder. Reckoned from seconds a megapixel, for 8.5 megapixels on 2 quiet cores: that answer
+4 minutes, the choice of sizes 4, a turn of all peers 8, a turn of --scaling 30.
 
 Writes inference.md (also printed), inference.png and inference.json.
 """
