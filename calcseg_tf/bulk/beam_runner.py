@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -21,6 +22,8 @@ from data_prep.beam import import_beam, run_pipeline
 from data_prep.errors import UnfinishedError
 
 __all__ = ["InBeam"]
+
+_OUTCOMES = ".outcomes-"
 
 
 class InBeam:
@@ -41,6 +44,8 @@ class InBeam:
         self._options = options
 
     def __enter__(self) -> "InBeam":
+        for left in self._output_dir.glob(f"{_OUTCOMES}*"):  # of a run that was killed
+            shutil.rmtree(left)
         return self
 
     def __exit__(
@@ -57,7 +62,7 @@ class InBeam:
     ) -> Iterator[Outcome]:
         """As `Runner.outcomes`, all at the end; Beam tells no shares of an image."""
         beam = import_beam()
-        with tempfile.TemporaryDirectory(prefix=".outcomes-", dir=self._output_dir) as folder:
+        with tempfile.TemporaryDirectory(prefix=_OUTCOMES, dir=self._output_dir) as folder:
             told = pathlib.Path(folder)
             elements = [(_absolute(job), told / f"{number}.json") for number, job in enumerate(jobs)]
             predict = _do_fn(self._model, settings)

@@ -25,6 +25,7 @@ from calcseg_tf.clinical.results import sweep_partial
 from calcseg_tf.only_run import only_run_in
 from calcseg_tf.prediction import ImageJob, Outcome, Settings, Status
 from calcseg_tf.termination import ended_by_sigterm
+from data_prep.atomic import PARTIAL
 from data_prep.dicom.header import STORED_VALUES, ReadOptions
 from data_prep.errors import InputError, UnfinishedError
 
@@ -152,7 +153,8 @@ def predict_bulk(config: BulkConfig, runner: Runner, say: Callable[[str], None])
         kept, otherwise = _look_up_all(inputs.jobs, settings)
         if otherwise and not config.overwrite:
             raise _taken(otherwise, config.output_dir)
-        (config.output_dir / INDEX_FILE).unlink(missing_ok=True)  # a run that is stopped leaves no index of another
+        if not inputs.one:  # a run that is stopped leaves no index of another
+            (config.output_dir / INDEX_FILE).unlink(missing_ok=True)
         outcomes += [*kept, *_unnamed(inputs, config.output_dir)]
         if kept:
             say(f"{len(kept)} of {len(inputs.jobs)} images have their result already")
@@ -200,6 +202,9 @@ def _partials_swept(jobs: Sequence[ImageJob], output_dir: pathlib.Path) -> Itera
     def sweep() -> None:
         for folder in folders:
             sweep_partial(folder)
+        for path in output_dir.iterdir():
+            if PARTIAL.fullmatch(path.name) and path.is_file():
+                path.unlink()  # of the index
 
     sweep()
     try:
@@ -223,7 +228,7 @@ def _look_up_all(jobs: Sequence[ImageJob], settings: Settings) -> tuple[list[Out
 def _taken(otherwise: Sequence[MadeOtherwise], output_dir: pathlib.Path) -> InputError:
     first = otherwise[0]
     rule = (
-        f"holds {len(otherwise)} results of another run ({first.job.name}: {'; '.join(first.differences[:4])}): "
+        f"holds results of another run, {len(otherwise)} ({first.job.name}: {'; '.join(first.differences[:4])}): "
         "replace them with --overwrite, or choose another --output_dir"
     )
     return InputError(rule, output_dir)
@@ -277,7 +282,6 @@ def _told_when_stopped(done: Sequence[Outcome], images: int, output_dir: pathlib
         else:
             cause = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
         results = sum(outcome.status is not Status.FAILED for outcome in done)
+        told = f"{results} of {images} images have their result" if done else "results that are whole stay"
         kind = type(error) if isinstance(error, UnfinishedError) else UnfinishedError
-        raise kind(
-            f"{cause}. {results} of {images} images have their result: the same command goes on", output_dir
-        ) from error
+        raise kind(f"{cause}. {told}: the same command goes on", output_dir) from error

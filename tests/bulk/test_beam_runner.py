@@ -41,6 +41,7 @@ def predict(archive, out, options=(), runner="DirectRunner"):
 def test_beam_gives_the_bytes_of_a_local_run(archive, tmp_path, options, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of the processes that Beam starts: the model by hand is in the tests
     predict_bulk(BulkConfig(str(archive), tmp_path / "local", recursive=True), in_threads(Brightness()), lambda _: None)
+    (tmp_path / "beam" / ".outcomes-of-a-killed-run").mkdir(parents=True)
     report = predict(archive, tmp_path / "beam", options)
     assert contents(tmp_path / "beam") == contents(tmp_path / "local")
     assert [each.job.name for each in report.failures] == ["hole.png"]

@@ -160,8 +160,15 @@ def test_a_result_made_otherwise_is_refused_or_replaced_if_asked_to(archive, pre
 def test_results_of_an_earlier_version_count_as_made_otherwise(archive, predicted, tmp_path):
     path = tmp_path / "out" / "z" / "statistics.json"
     path.write_text('{"count": 0, "threshold": 0.5}')
-    with pytest.raises(InputError, match=r"holds 1 results of another run \(z.png: model was null"):
+    with pytest.raises(InputError, match=r"holds results of another run, 1 \(z.png: model was null"):
         predict(archive, tmp_path / "out")
+
+
+def test_a_single_image_leaves_the_index_of_a_folder_alone(archive, predicted):
+    before = rows(predicted)
+    report = predict(archive / "z.png", predicted)
+    assert [outcome.status for outcome in report.outcomes] == [Status.KEPT]
+    assert rows(predicted) == before
 
 
 def test_a_folder_that_is_no_result_is_not_deleted(archive, tmp_path):
@@ -197,9 +204,7 @@ def test_a_full_disk_ends_the_run_with_a_way_on_and_leaves_whole_results(archive
 
     with monkeypatch.context() as patch:
         patch.setattr("calcseg_tf.clinical.results.write_overlay", full)
-        with pytest.raises(
-            UnfinishedError, match=r"out: No space left on device\. 0 of 6 images .*same command goes on"
-        ):
+        with pytest.raises(UnfinishedError, match=r"out: No space left on device\. .*same command goes on"):
             predict(archive, tmp_path / "out")
     assert contents(tmp_path / "out") == {}
     predict(archive, tmp_path / "out")
@@ -237,6 +242,7 @@ def test_a_signal_ends_a_run_while_the_model_is_waited_for(archive, tmp_path, nu
 def test_what_a_killed_run_left_is_swept(archive, tmp_path):
     for left in ("case1/.a.0123456789ab.partial", ".z.0123456789ab.partial.old"):
         (tmp_path / "out" / left).mkdir(parents=True)
+    (tmp_path / "out" / ".predictions.csv.0123456789abcdef.partial").touch()
     predict(archive, tmp_path / "out")
     assert not list((tmp_path / "out").rglob(".*"))
 
