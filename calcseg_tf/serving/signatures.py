@@ -159,9 +159,8 @@ def decode_intensity(image_bytes: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     """
     image_bytes, bits = check_png(image_bytes, index)
     sample = tf.cast(tf.io.decode_png(image_bytes, channels=1, dtype=tf.uint16), tf.float32)
-    return tf.cond(
-        bits < 16, lambda: _exact_intensity(sample, tf.bitwise.left_shift(1, bits) - 1), lambda: sample / FULL_SCALE
-    )
+    # Of 16 bits too: by a constant, TensorFlow would multiply instead of dividing, and round otherwise.
+    return _exact_intensity(sample, tf.bitwise.left_shift(1, bits) - 1)
 
 
 def _exact_intensity(sample: tf.Tensor, full_scale: tf.Tensor) -> tf.Tensor:

@@ -16,7 +16,7 @@ from calcseg_tf.serving.metadata import read_metadata
 from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
 from data_prep.png import decode_grey_png
-from tests.fakes.commands import ROOT, assert_one_line_error, command, environment, run_module, run_modules
+from tests.fakes.commands import ROOT, assert_one_line_error, command, environment, run_modules
 from tests.fakes.dicom import write_dicom
 from tests.fakes.folder import fake_pixels, write_png
 from tests.fakes.serving import Backend, grpc_server, rest_server
@@ -56,7 +56,8 @@ def images(tmp_path_factory):
 def predicted(images, model_dir, tmp_path_factory):
     """What `calcseg_tf.predict` makes of them."""
     folder = tmp_path_factory.mktemp("predicted")
-    run_module("calcseg_tf.predict", model_dir=model_dir, input=images, output_dir=folder, workers=1)
+    flags = [f"--model_dir={model_dir}", f"--input={images}", f"--output_dir={folder}", "--workers=1"]
+    run_modules("calcseg_tf.predict", [flags])
     return folder
 
 
