@@ -112,12 +112,11 @@ def test_hostile_text_in_any_attribute_leaves_results_valid(tmp_path, hostile):
         tag = pydicom.tag.Tag(keyword)
         dataset[tag] = RawDataElement(tag, None, len(value), value, 0, True, True)
     dataset.save_as(path)
-    for show_patient in (False, True):
-        make(tmp_path / f"out{show_patient}", path, show_patient=show_patient, fractional=False)
-        for made in _results(tmp_path / f"out{show_patient}").values():
-            assert made.StudyInstanceUID.is_valid
-            for keyword in ("PatientID", "PatientName"):
-                assert str(made[keyword].value or "") in ("", hostile.strip())  # whole, or left out
+    make(tmp_path / "out", path, show_patient=True, fractional=False)
+    for made in _results(tmp_path / "out").values():
+        assert made.StudyInstanceUID.is_valid
+        for keyword in ("PatientID", "PatientName"):
+            assert str(made[keyword].value or "") in ("", hostile.strip())  # whole, or left out
 
 
 def test_a_script_tag_is_a_name_like_any_other(tmp_path):
