@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from calcseg_tf.inference.tiling import DEFAULT_TILE_SIZE, TiledNetwork
+from calcseg_tf.inference.choosing import full_resolution
 from calcseg_tf.model_directory import ModelInfo, load_network
 
 __all__ = ["Predictor"]
@@ -20,27 +20,32 @@ class Predictor:
         info: What the model directory's `config.json` holds.
     """
 
-    def __init__(self, network: keras.Model, info: ModelInfo, tile_size: int = DEFAULT_TILE_SIZE) -> None:
+    def __init__(self, network: keras.Model, info: ModelInfo) -> None:
         self.info = info
-        self._tiles = TiledNetwork.of(lambda image: network(image, training=False), info.model, tile_size)
-        self._band = tf.function(
-            lambda image, air, top: tf.sigmoid(self._tiles.band(image, air, top)),
-            input_signature=[
-                tf.TensorSpec([1, None, None, 1], tf.float32),
-                tf.TensorSpec([None, None], tf.float32),
-                tf.TensorSpec([], tf.int32),
-            ],
+        self._way = way = full_resolution(network, info.model)
+        # Traced once, for any size; TensorFlow would compile the step anew for each shape that it meets.
+        self._plan = tf.function(
+            way.plan, input_signature=[tf.TensorSpec([None, None, None, 1], tf.float32)]
+        ).get_concrete_function()
+        plan = tf.nest.map_structure(_spec, self._plan.structured_outputs)
+        state = tf.nest.map_structure(
+            lambda tensor, shape: tf.TensorSpec(shape, tensor.dtype), way.begin(), way.state_shapes()
+        )
+        parts = tf.TensorSpec(way.part_shape, tf.float32)
+        self._step = tf.function(way.step, input_signature=[plan, state])
+        self._answer = tf.function(
+            lambda plan, parts: tf.sigmoid(way.assemble(plan, parts)), input_signature=[plan, parts]
         )
 
     @classmethod
-    def load(cls, model_dir: pathlib.Path, tile_size: int = DEFAULT_TILE_SIZE) -> "Predictor":
+    def load(cls, model_dir: pathlib.Path) -> "Predictor":
         """Loads a model directory.
 
         Raises:
             InputError: See `load_network`.
         """
         network, info = load_network(model_dir)
-        return cls(network, info, tile_size)
+        return cls(network, info)
 
     def at_threshold(self, threshold: float | None) -> "Predictor":
         """Sets the operating threshold that `info` tells, where one is given; returns itself.
@@ -58,11 +63,18 @@ class Predictor:
             intensity: float32 [height, width] in [0, 1].
             progress: Called with the number of rows done since the last call.
         """
-        image = tf.constant(intensity[None, :, :, None], tf.float32)
-        air = self._tiles.air(tf.shape(image)[1:3])
-        result = np.empty(intensity.shape, np.float32)
-        for top in range(0, len(intensity), self._tiles.tile_size):
-            rows = self._band(image, air, tf.constant(top)).numpy()[0, :, :, 0]
-            result[top : top + len(rows)] = rows
-            progress(len(rows))
-        return result
+        plan = self._plan(tf.constant(intensity[None, :, :, None], tf.float32))
+        state, parts, done = self._way.begin(), [self._way.no_parts()], 0
+        while self._way.unfinished(plan, state):
+            part, state = self._step(plan, state)
+            parts.append(part)
+            rows = int(self._way.rows_done(plan, state))
+            progress(rows - done)
+            done = rows
+        progress(len(intensity) - done)
+        answer: np.ndarray = self._answer(plan, tf.concat(parts[1:] or parts, 0))[0, :, :, 0].numpy()
+        return answer
+
+
+def _spec(tensor: tf.Tensor) -> tf.TensorSpec:
+    return tf.TensorSpec(tensor.shape, tensor.dtype)

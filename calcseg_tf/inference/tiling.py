@@ -5,8 +5,8 @@ with a halo as wide as the network sees, cut off where the image ends: where the
 padding spoils is discarded; where it was cut, the tile's padding is the image's own. A network with strides has a grid
 that begins at the image's first pixel: its tiles begin at multiples of its cells.
 
-Air costs nothing: over a part of the image that is 0 throughout, the answer depends on the distance to the border and
-the place in the grid's cell alone, and is looked up in the network's answer to one small image of zeros.
+Air costs nothing: over a part of the image that shows air's one value throughout, the answer depends on the distance to
+the border and the place in the grid's cell alone, and is looked up in the network's answer to one small image of air.
 
 A network that sees all of its input (`ModelConfig.fixed_tile_px`) has no such answer: what is predicted here, by tiles
 of one size with one halo, is by definition its prediction.
@@ -14,9 +14,12 @@ of one size with one halo, is by definition its prediction.
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 
+from calcseg_tf.inference.air import air_value
+from calcseg_tf.inference.full_resolution import FullResolution
 from calcseg_tf.models import ModelConfig
 
 __all__ = ["DEFAULT_TILE_SIZE", "TiledNetwork"]
@@ -24,8 +27,22 @@ __all__ = ["DEFAULT_TILE_SIZE", "TiledNetwork"]
 DEFAULT_TILE_SIZE = 256  # px; the working set of the paper's network then stays near 0.2 GB
 
 
+class Plan(NamedTuple):
+    """All that the steps need.
+
+    Attributes:
+        image: float32 [batch, height, width, 1].
+        air: float32 scalar, the value of air.
+        air_logits: float32 [rows, columns], of the smallest image of air that holds what the image can show.
+    """
+
+    image: tf.Tensor
+    air: tf.Tensor
+    air_logits: tf.Tensor
+
+
 @dataclasses.dataclass(frozen=True)
-class TiledNetwork:
+class TiledNetwork(FullResolution):
     """Applies a network to images of any size, tile by tile, with TensorFlow operations alone.
 
     Attributes:
@@ -59,63 +76,57 @@ class TiledNetwork:
         side = config.fixed_tile_px or -(-tile_size // alignment) * alignment
         return cls(network, config.halo_px, side, alignment, knows_air=config.fixed_tile_px is None)
 
-    def air(self, size: tf.Tensor) -> tf.Tensor:
-        """Returns the logits float32 [rows, columns] of the smallest image of zeros that holds what `size` can show.
-
-        Args:
-            size: int32 [2], height and width of the image; they tell where the last cell of the grid is cut.
-        """
+    def plan(self, image: tf.Tensor) -> Plan:
+        """Prepares; see `FullResolution.plan`."""
         if not self.knows_air:
-            return tf.zeros([0, 0])
-        rows, columns = tf.unstack(2 * self.halo_px + self.alignment_px + size % self.alignment_px)
-        return self.network(tf.zeros([1, rows, columns, 1]))[0, :, :, 0]
+            return Plan(image, tf.constant(0.0), tf.zeros([0, 0]))
+        air = air_value(image)
+        # The image's size tells where the last cell of the grid is cut.
+        size = 2 * self.halo_px + self.alignment_px + tf.shape(image)[1:3] % self.alignment_px
+        return Plan(image, air, self.network(tf.fill([1, size[0], size[1], 1], air))[0, :, :, 0])
 
-    def band(self, image: tf.Tensor, air: tf.Tensor, top: tf.Tensor) -> tf.Tensor:
-        """Predicts the band of tiles that starts at row `top`.
+    def begin(self) -> tf.Tensor:
+        """Returns the first row of the first band of tiles, an int32 scalar."""
+        return tf.constant(0)
 
-        Args:
-            image: float32 [batch, height, width, 1].
-            air: What `air` returned for the image's size.
-            top: int32 scalar in [0, height).
+    def state_shapes(self) -> tf.TensorShape:
+        """A scalar."""
+        return tf.TensorShape([])
 
-        Returns:
-            Logits float32 [batch, min(tile_size, height - top), width, 1].
-        """
-        width = tf.shape(image)[2]
+    @property
+    def part_shape(self) -> tf.TensorShape:
+        """Logits of a band, [rows, batch, width, 1]."""
+        return tf.TensorShape([None, None, None, 1])
+
+    def unfinished(self, plan: Plan, state: tf.Tensor) -> tf.Tensor:
+        """Tells whether bands are left; see `FullResolution.unfinished`."""
+        return state < tf.shape(plan.image)[1]
+
+    def rows_done(self, plan: Plan, state: tf.Tensor) -> tf.Tensor:
+        """Tells how many rows are done; see `FullResolution.rows_done`."""
+        return tf.minimum(state, tf.shape(plan.image)[1])
+
+    def assemble(self, plan: Plan, parts: tf.Tensor) -> tf.Tensor:
+        """Puts the batch first again; see `FullResolution.assemble`."""
+        return tf.transpose(parts, [1, 0, 2, 3])
+
+    def step(self, plan: Plan, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Predicts the band of tiles that starts at row `state`."""
+        width = tf.shape(plan.image)[2]
         # [width, batch, rows, 1]: TensorArray.concat joins along the first axis.
         tiles = tf.TensorArray(tf.float32, size=0, dynamic_size=True, infer_shape=False)
 
         def predict(left: tf.Tensor, tiles: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            tile = self._tile(image, air, top, left)
+            tile = self._tile(plan, state, left)
             return left + self.tile_size, tiles.write(left // self.tile_size, tf.transpose(tile, [2, 0, 1, 3]))
 
         _, tiles = tf.while_loop(lambda left, _: left < width, predict, (tf.constant(0), tiles), parallel_iterations=1)
-        band = tf.transpose(tiles.concat(), [1, 2, 0, 3])
-        return tf.ensure_shape(band, [None, None, None, 1])
+        band = tf.transpose(tiles.concat(), [2, 1, 0, 3])
+        return tf.ensure_shape(band, self.part_shape), state + self.tile_size
 
-    def whole(self, image: tf.Tensor) -> tf.Tensor:
-        """Predicts images of any size in memory that does not grow with them, but for input and output.
-
-        Args:
-            image: float32 [batch, height, width, 1].
-
-        Returns:
-            Logits of the same shape.
-        """
-        height = tf.shape(image)[1]
-        air = self.air(tf.shape(image)[1:3])
-        bands = tf.TensorArray(tf.float32, size=0, dynamic_size=True, infer_shape=False)
-
-        def predict(top: tf.Tensor, bands: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            band = self.band(image, air, top)
-            return top + self.tile_size, bands.write(top // self.tile_size, tf.transpose(band, [1, 0, 2, 3]))
-
-        _, bands = tf.while_loop(lambda top, _: top < height, predict, (tf.constant(0), bands), parallel_iterations=1)
-        logits = tf.transpose(bands.concat(), [1, 0, 2, 3])
-        return tf.ensure_shape(logits, [None, None, None, 1])
-
-    def _tile(self, image: tf.Tensor, air: tf.Tensor, top: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
+    def _tile(self, plan: Plan, top: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
         """Predicts one tile: float32 [batch, rows, columns, 1]."""
+        image, air = plan.image, plan.air_logits
         size = tf.shape(image)
         bottom, right = tf.minimum(top + self.tile_size, size[1]), tf.minimum(left + self.tile_size, size[2])
         read_top, read_left = tf.maximum(top - self.halo_px, 0), tf.maximum(left - self.halo_px, 0)
@@ -134,9 +145,9 @@ class TiledNetwork:
             logits = tf.gather(tf.gather(air, rows), columns, axis=1)[None, :, :, None]
             return tf.repeat(logits, size[0], axis=0)
 
-        # An image narrower than the small one of zeros has both borders in sight at once: it is computed.
+        # An image narrower than the small one of air has both borders in sight at once: it is computed.
         large = tf.reduce_all(size[1:3] >= tf.shape(air))
-        return tf.cond(large & tf.reduce_all(tf.equal(seen, 0.0)), nothing_but_air, tissue)
+        return tf.cond(large & tf.reduce_all(tf.equal(seen, plan.air)), nothing_but_air, tissue)
 
     def _air_index(self, position: tf.Tensor, length: tf.Tensor, air_length: tf.Tensor) -> tf.Tensor:
         """Maps positions along an axis of the image to positions in `air` at the same place between the borders."""

@@ -8,8 +8,11 @@ products, for which any machine has a fast library, while the convolutions' back
 How a tile is done (overlap-save): S x S outputs need T x T inputs, T = S + size of the kernel - 1. With X and W the
 transforms of the tile and of the kernel, X conj(W) transforms back to their correlation, of which S x S values are free
 of wrap-around. A real tile's transform is conjugate symmetric, so T x (T / 2 + 1) frequencies suffice. Complex numbers
-are kept as pairs of real channels [re, im], and a complex product of channels is one real product with
-[[re W, -im W], [im W, re W]].
+are kept as pairs of real ones, and a complex product of channels is one real product with [[re W, -im W], [im W, re W]].
+
+Tiles are laid pixel by pixel, [T, T, tiles, channels]. Every transform then is a product of a small matrix with a very
+wide one, and but for the pairs [re, im] that the product of channels takes side by side nothing is ever transposed:
+twice as fast as one product for each tile (BUILD_NOTES.md, "Engine").
 """
 
 import dataclasses
@@ -19,19 +22,19 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-__all__ = ["Fourier", "fourier_multiplications"]
+__all__ = ["FOURIER_OUTPUT_PX", "Fourier", "fourier_multiplications"]
 
-_OUTPUT_PX = 32  # S; measured against 24, 40 and 48 (BUILD_NOTES.md, "Fourier convolution")
+FOURIER_OUTPUT_PX = 32  # S; measured against 24, 40 and 48 (BUILD_NOTES.md, "Fourier convolution")
 
 
 def fourier_multiplications(kernel_px: int, channels: int, filters: int) -> float:
     """Returns how many multiplications `Fourier.outputs` takes for each pixel; direct, it is kernel_px^2 a pair."""
-    side = _OUTPUT_PX + kernel_px - 1
+    side = FOURIER_OUTPUT_PX + kernel_px - 1
     half = side // 2 + 1
     forward = side * 2 * half * side + 2 * side * 2 * side * half
-    back = 2 * _OUTPUT_PX * 2 * side * half + _OUTPUT_PX * _OUTPUT_PX * 2 * half
+    back = 2 * FOURIER_OUTPUT_PX * 2 * side * half + FOURIER_OUTPUT_PX**2 * 2 * half
     product = 4 * side * half
-    return (forward * channels + back * filters + product * channels * filters) / _OUTPUT_PX**2
+    return (forward * channels + back * filters + product * channels * filters) / FOURIER_OUTPUT_PX**2
 
 
 class Fourier:
@@ -41,17 +44,20 @@ class Fourier:
         self._transforms = _Transforms.of(kernel_px)
 
     def prepare(self, kernel: tf.Tensor) -> tf.Tensor:
-        """Returns float32 [frequencies, 2 channels, 2 filters]: what multiplies a tile's spectrum [re, im]."""
+        """Returns float32 [2, frequencies, 2 channels, filters]: what a tile's spectrum [re, im] gives to re and im."""
         size, _, channels, filters = kernel.shape
-        flat = tf.reshape(kernel, [1, size, size, channels * filters])
-        quarters = self._transforms.spectrum(flat, self._transforms.columns_twice)
-        quarters = tf.reshape(quarters, [2, 2, -1, channels, filters])
-        return tf.reshape(tf.transpose(quarters, [2, 0, 3, 1, 4]), [-1, 2 * channels, 2 * filters])
+        re, im = tf.unstack(self._transforms.spectrum(tf.reshape(kernel, [size, size, 1, channels * filters])))
+        re, im = (tf.reshape(part, [-1, channels, filters]) for part in (re, im))
+        return tf.stack([tf.concat([re, im], 1), tf.concat([-im, re], 1)])
+
+    def tile_outputs(self, tiles: tf.Tensor, prepared: tf.Tensor) -> tf.Tensor:
+        """Correlates [T, T, tiles, channels] to [S, S, tiles, filters]."""
+        return self._outputs(self._spectrum(tiles), prepared)
 
     def outputs(self, padded: tf.Tensor, prepared: tf.Tensor) -> tf.Tensor:
         """Correlates; see `Correlation.outputs`."""
         grid = _Grid.of_padded(padded, self._transforms.kernel_px)
-        return self._outputs(self._spectrum(grid.tiles(padded, self._transforms.tile_px)), prepared, grid)
+        return grid.join(self.tile_outputs(grid.tiles(padded, self._transforms.tile_px), prepared))
 
     def image_gradient(self, upstream: tf.Tensor, prepared: tf.Tensor) -> tf.Tensor:
         """Differentiates; see `Correlation.image_gradient`."""
@@ -66,34 +72,29 @@ class Fourier:
         """
         grid = _Grid.of_padded(upstream, self._transforms.kernel_px)
         spectrum = self._spectrum(grid.tiles(upstream, self._transforms.tile_px))
-        return self._outputs(spectrum, prepared, grid), self._kernel_gradient(spectrum, grid.tiles(image, _OUTPUT_PX))
+        blocks = self._spectrum(grid.tiles(image, FOURIER_OUTPUT_PX))
+        return grid.join(self._outputs(spectrum, prepared)), self._kernel_gradient(spectrum, blocks)
 
     def _kernel_gradient(self, spectrum: tf.Tensor, blocks: tf.Tensor) -> tf.Tensor:
         """Sums U conj(X) over the tiles, for each pair of channels, and transforms it back."""
         size = self._transforms.kernel_px
-        frequencies, channels, filters = spectrum.shape[0], blocks.shape[3], spectrum.shape[2] // 2
-        # Tiles and [re, im] of U are summed over alike: [[re X, -im X], [im X, re X]] makes it one product.
-        quarters = self._transforms.spectrum(blocks, self._transforms.columns_twice)
-        quarters = tf.transpose(tf.reshape(quarters, [-1, 2, 2, frequencies, channels]), [3, 0, 1, 2, 4])
-        quarters = tf.reshape(quarters, [frequencies, -1, 2 * channels])
-        product = tf.matmul(quarters, tf.reshape(spectrum, [frequencies, -1, filters]), transpose_a=True)
-        product = tf.transpose(tf.reshape(product, [frequencies, 2, channels * filters]), [1, 0, 2])
-        turned = self._transforms.inverse(product[None], size)
+        channels, filters = blocks.shape[2] // 2, spectrum.shape[2] // 2
+        # [frequencies, re/im of X, channels, re/im of U, filters]
+        pairs = tf.matmul(blocks, spectrum, transpose_a=True)
+        pairs = tf.reshape(pairs, [-1, 2, channels, 2, filters])
+        re = pairs[:, 0, :, 0] + pairs[:, 1, :, 1]
+        im = pairs[:, 0, :, 1] - pairs[:, 1, :, 0]
+        turned = self._transforms.inverse(tf.stack([re, im]), size)
         return tf.reverse(tf.reshape(turned, [size, size, channels, filters]), [0, 1])
 
     def _spectrum(self, tiles: tf.Tensor) -> tf.Tensor:
-        """Transforms tiles to [frequencies, tiles, 2 channels]."""
-        channels = tiles.shape[3]
-        frequencies = self._transforms.tile_px * (self._transforms.tile_px // 2 + 1)
-        spectrum = self._transforms.spectrum(tiles, self._transforms.columns)
-        spectrum = tf.transpose(tf.reshape(spectrum, [-1, 2, frequencies, channels]), [2, 0, 1, 3])
-        return tf.reshape(spectrum, [frequencies, -1, 2 * channels])
+        """Transforms tiles [side, side, tiles, channels] to [frequencies, tiles, 2 channels]."""
+        count, channels = tf.shape(tiles)[2], tiles.shape[3]
+        spectrum = tf.reshape(self._transforms.spectrum(tiles), [2, self._transforms.frequencies, count, channels])
+        return tf.reshape(tf.transpose(spectrum, [1, 2, 0, 3]), [self._transforms.frequencies, count, 2 * channels])
 
-    def _outputs(self, spectrum: tf.Tensor, prepared: tf.Tensor, grid: "_Grid") -> tf.Tensor:
-        product = tf.matmul(spectrum, prepared)
-        frequencies, _, channels = product.shape
-        product = tf.transpose(tf.reshape(product, [frequencies, -1, 2, channels // 2]), [1, 2, 0, 3])
-        return grid.join(self._transforms.inverse(product, _OUTPUT_PX))
+    def _outputs(self, spectrum: tf.Tensor, prepared: tf.Tensor) -> tf.Tensor:
+        return self._transforms.inverse(tf.matmul(spectrum[None], prepared), FOURIER_OUTPUT_PX)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,7 +108,6 @@ class _Transforms:
         tile_px: T.
         rows: [(re/im, v), x].
         columns: [(re/im, u), (y, re/im)].
-        columns_twice: [(re, -im, im, re), u), (y, re/im)].
         columns_back: [(y, re/im), (re/im, u)].
         rows_back: [x, (re/im, v)].
     """
@@ -116,15 +116,19 @@ class _Transforms:
     tile_px: int
     rows: np.ndarray
     columns: np.ndarray
-    columns_twice: np.ndarray
     columns_back: np.ndarray
     rows_back: np.ndarray
+
+    @property
+    def frequencies(self) -> int:
+        """How many there are, (u, v)."""
+        return self.tile_px * (self.tile_px // 2 + 1)
 
     @staticmethod
     @functools.cache
     def of(kernel_px: int) -> "_Transforms":
         """Makes the matrices for a kernel's size."""
-        size = _OUTPUT_PX + kernel_px - 1
+        size = FOURIER_OUTPUT_PX + kernel_px - 1
         half = size // 2 + 1
         position = np.arange(size)
         angle_v = 2 * np.pi * np.outer(np.arange(half), position) / size
@@ -132,7 +136,6 @@ class _Transforms:
         cos_u, sin_u = np.cos(angle_u), np.sin(angle_u)
         # exp(-i angle) (re + i im): re' = cos re + sin im, im' = cos im - sin re
         columns = np.stack([np.stack([cos_u, sin_u], 2), np.stack([-sin_u, cos_u], 2)])
-        columns_twice = np.stack([columns[0], -columns[1], columns[1], columns[0]])
         columns_back = np.stack([np.stack([cos_u, -sin_u], 1), np.stack([sin_u, cos_u], 1)], 1)
         # Each v but 0 and T / 2 stands for its mirror image as well.
         weight = np.where((np.arange(half) == 0) | (2 * np.arange(half) == size), 1.0, 2.0)[:, None]
@@ -142,29 +145,26 @@ class _Transforms:
             tile_px=size,
             rows=np.concatenate([np.cos(angle_v), -np.sin(angle_v)]).astype(np.float32),
             columns=columns.reshape(2 * size, 2 * size).astype(np.float32),
-            columns_twice=columns_twice.reshape(4 * size, 2 * size).astype(np.float32),
             columns_back=(columns_back.reshape(2 * size, 2 * size) / size).astype(np.float32),
             rows_back=(rows_back / size).astype(np.float32),
         )
 
-    def spectrum(self, tiles: tf.Tensor, columns: np.ndarray) -> tf.Tensor:
-        """Transforms [tiles, side <= T, side, channels], zeros to the right and below.
+    def spectrum(self, tiles: tf.Tensor) -> tf.Tensor:
+        """Transforms [side <= T, side, tiles, channels], zeros to the right and below.
 
         Returns:
-            float32 [tiles, (re/im, u) as `columns` has them, (v, channels)].
+            float32 [re/im, (u, v, tiles, channels)].
         """
-        side, channels = tiles.shape[1], tiles.shape[3]
-        half = self.rows.shape[0] // 2
-        by_row = tf.matmul(self.rows[:, :side], tf.reshape(tiles, [-1, side, channels]))
-        return tf.matmul(columns[:, : 2 * side], tf.reshape(by_row, [-1, 2 * side, half * channels]))
+        side = tiles.shape[0]
+        by_row = tf.matmul(self.rows[:, :side], tf.reshape(tiles, [side, side, -1]))
+        return tf.reshape(tf.matmul(self.columns[:, : 2 * side], tf.reshape(by_row, [2 * side, -1])), [2, -1])
 
     def inverse(self, spectrum: tf.Tensor, side: int) -> tf.Tensor:
-        """Transforms [tiles, 2, frequencies, channels] back to the first [tiles, side, side, channels]."""
-        channels = spectrum.shape[3]
-        half = self.rows.shape[0] // 2
-        by_row = tf.matmul(self.columns_back[: 2 * side], tf.reshape(spectrum, [-1, 2 * self.tile_px, half * channels]))
-        tiles = tf.matmul(self.rows_back[:side], tf.reshape(by_row, [-1, 2 * half, channels]))
-        return tf.reshape(tiles, [-1, side, side, channels])
+        """Transforms [re/im, (u, v), tiles, channels] back to the first [side, side, tiles, channels]."""
+        count, channels = tf.shape(spectrum)[2], spectrum.shape[3]
+        by_row = tf.matmul(self.columns_back[: 2 * side], tf.reshape(spectrum, [2 * self.tile_px, -1]))
+        tiles = tf.matmul(self.rows_back[:side], tf.reshape(by_row, [side, 2 * (self.tile_px // 2 + 1), -1]))
+        return tf.reshape(tiles, [side, side, count, channels])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,29 +189,29 @@ class _Grid:
         return _Grid(batch, height - kernel_px + 1, width - kernel_px + 1)
 
     def tiles(self, image: tf.Tensor, side: int) -> tf.Tensor:
-        """Cuts [tiles, side, side, channels] from [batch, height, width, channels], zeros to the right and below."""
-        height, width = (self._along(size) * _OUTPUT_PX + side - _OUTPUT_PX for size in (self.height, self.width))
+        """Cuts [side, side, tiles, channels] from [batch, height, width, channels], zeros to the right and below."""
+        rows, columns = self._along(self.height), self._along(self.width)
+        height, width = (along * FOURIER_OUTPUT_PX + side - FOURIER_OUTPUT_PX for along in (rows, columns))
         shape = tf.shape(image)
         below, right = height - shape[1], width - shape[2]
         image = tf.cond(
             below + right > 0, lambda: tf.pad(image, [[0, 0], [0, below], [0, right], [0, 0]]), lambda: image
         )
-        top = tf.range(self.batch)[:, None] * height + tf.range(self._along(self.height)) * _OUTPUT_PX
-        left = tf.range(self._along(self.width)) * _OUTPUT_PX
-        row = top[:, :, None, None, None] + tf.range(side)[:, None]
-        column = left[:, None, None] + tf.range(side)
+        top = tf.range(self.batch)[:, None] * height + tf.range(rows) * FOURIER_OUTPUT_PX
+        row = tf.range(side)[:, None, None] + top
+        column = tf.range(side)[:, None] + tf.range(columns) * FOURIER_OUTPUT_PX
         channels = image.shape[3]
-        return tf.reshape(
-            tf.gather(tf.reshape(image, [-1, channels]), row * width + column), [-1, side, side, channels]
-        )
+        # [side, side, batch, rows, columns]
+        pixel = row[:, None, :, :, None] * width + column[None, :, None, None, :]
+        return tf.reshape(tf.gather(tf.reshape(image, [-1, channels]), pixel), [side, side, -1, channels])
 
     def join(self, tiles: tf.Tensor) -> tf.Tensor:
         """Lays S x S tiles side by side: [batch, height, width, channels]."""
-        channels = tiles.shape[3]
+        side, channels = FOURIER_OUTPUT_PX, tiles.shape[3]
         rows, columns = self._along(self.height), self._along(self.width)
-        tiles = tf.reshape(tiles, [self.batch, rows, columns, _OUTPUT_PX, _OUTPUT_PX, channels])
-        shape = [self.batch, rows * _OUTPUT_PX, columns * _OUTPUT_PX, channels]
-        return tf.reshape(tf.transpose(tiles, [0, 1, 3, 2, 4, 5]), shape)[:, : self.height, : self.width]
+        tiles = tf.reshape(tiles, [side, side, self.batch, rows, columns, channels])
+        shape = [self.batch, rows * side, columns * side, channels]
+        return tf.reshape(tf.transpose(tiles, [2, 3, 0, 4, 1, 5]), shape)[:, : self.height, : self.width]
 
     def _along(self, size: Any) -> Any:
-        return -(-size // _OUTPUT_PX)
+        return -(-size // FOURIER_OUTPUT_PX)

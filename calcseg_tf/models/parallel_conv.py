@@ -79,11 +79,14 @@ class ParallelConv2D(keras.layers.Layer):
 
     def merged_kernel(self) -> tf.Tensor:
         """Returns the kernels side by side, [largest size, largest size, channels, filters]."""
+        return self.merged(self.kernels)
+
+    def merged(self, kernels: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Lays kernels of this layer's sizes side by side, the smaller ones in a frame of zeros."""
         largest = max(self.kernel_sizes)
         margins = [[(largest - size) // 2] * 2 for size in self.kernel_sizes]
         padded = [
-            tf.pad(kernel, [margin, margin, [0, 0], [0, 0]])
-            for kernel, margin in zip(self.kernels, margins, strict=True)
+            tf.pad(kernel, [margin, margin, [0, 0], [0, 0]]) for kernel, margin in zip(kernels, margins, strict=True)
         ]
         return tf.concat(padded, axis=-1)
 
