@@ -22,9 +22,6 @@ _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "Receives one folder an image, at the image's place below --input.", required=True
 )
 _THRESHOLD = flags.DEFINE_float("threshold", None, "Overrides the model's operating threshold, in (0, 1).")
-_TILE_SIZE = flags.DEFINE_integer(
-    "tile_size", 256, "Side of a tile in px; decides memory and speed, not the result. deeplabv3 has its own."
-)
 _WORKERS = flags.DEFINE_integer(
     "workers",
     None,
@@ -84,7 +81,7 @@ def _runner() -> "Runner":
     from calcseg_tf.bulk.local_model import LocalModel
     from data_prep.beam import LOCAL_RUNNER, check_runner
 
-    model = LocalModel(pathlib.Path(_MODEL_DIR.value), _TILE_SIZE.value, _THRESHOLD.value)
+    model = LocalModel(pathlib.Path(_MODEL_DIR.value), _THRESHOLD.value)
     options = split_options(_BEAM_OPTIONS.value, "--beam_options")
     check_runner(_RUNNER.value, options)
     if _RUNNER.value != LOCAL_RUNNER:

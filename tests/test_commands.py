@@ -70,10 +70,9 @@ def predicted(model_dir, inputs, tmp_path_factory):
     out = tmp_path_factory.mktemp("predicted")
     calls = {
         "folder": [f"--input={inputs}", "--workers=1"],
-        "single": [f"--input={inputs / 'one.dcm'}", "--threshold=0.25", "--tile_size=16"],
+        "single": [f"--input={inputs / 'one.dcm'}", "--threshold=0.25"],
         "broken": [f"--input={inputs / 'broken.dcm'}"],
         "nowhere": [f"--input={inputs / 'nowhere.dcm'}"],
-        "tile": [f"--input={inputs}", "--tile_size=3"],
         "threshold": [f"--input={inputs}", "--threshold=1.5"],
     }
     arguments = [[*call, f"--model_dir={model_dir}", f"--output_dir={out / name}"] for name, call in calls.items()]
@@ -130,7 +129,6 @@ def test_errors_of_predict_are_one_line(predicted, inputs):
     out, ended = predicted
     assert_one_line_error(ended["broken"], inputs / "broken.dcm")
     assert_one_line_error(ended["nowhere"], "found nothing", inputs / "nowhere.dcm")
-    assert_one_line_error(ended["tile"], "--tile_size must be at least 16; found 3")
     assert_one_line_error(ended["threshold"], "between 0 and 1; found 1.5")
     for name in ("broken", "nowhere", "tile", "threshold"):
         assert not (out / name).exists() or not any((out / name).iterdir())

@@ -64,7 +64,7 @@ def test_the_imported_model_directory_predicts_the_same(published, reference_dir
     golden = np.load(reference_dir / "golden_crop.npz")
     # The bottom right part: its lower and right borders are the crop's own.
     intensity = golden["image"][300:, 300:].astype(np.float32) / np.float32(65535)
-    probability = Predictor.load(model_dir, tile_size=100).probability(intensity)
+    probability = Predictor.load(model_dir).probability(intensity)
     inner = (slice(22, None), slice(22, None))
     expected = 1 / (1 + np.exp(-golden["logit"][300:, 300:].astype(np.float64)))
     np.testing.assert_allclose(probability[inner], expected[inner], atol=1e-5)

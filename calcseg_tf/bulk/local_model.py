@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalModel"]
 
-_LEAST_TILE_PX = 16
-
 
 @dataclasses.dataclass(frozen=True)
 class LocalModel:
@@ -21,17 +19,13 @@ class LocalModel:
 
     Attributes:
         model_dir: The model directory.
-        tile_size: Side of a tile in px.
         threshold: Overrides the model's operating threshold, in (0, 1); None leaves it.
     """
 
     model_dir: pathlib.Path
-    tile_size: int
     threshold: float | None = None
 
     def __post_init__(self) -> None:
-        if self.tile_size < _LEAST_TILE_PX:
-            raise InputError(f"--tile_size must be at least {_LEAST_TILE_PX}; found {self.tile_size}")
         if self.threshold is not None and not 0 < self.threshold < 1:
             raise InputError(f"must lie between 0 and 1; found {self.threshold}", "--threshold")
 
@@ -57,7 +51,7 @@ class LocalModel:
             tf.config.threading.set_inter_op_parallelism_threads(threads)
             for gpu in tf.config.list_physical_devices("GPU"):
                 tf.config.experimental.set_memory_growth(gpu, True)
-        return Predictor.load(self.model_dir, self.tile_size)
+        return Predictor.load(self.model_dir)
 
     def describe(self) -> tuple[float, Mapping[str, Any]]:
         """Returns its operating threshold and what tells it from others, without loading its weights.

@@ -15,8 +15,8 @@ class CellGrid:
     last cells, with o = halo, cover the image; cells and their pixels may lie outside it.
 
     Rows of cells differ by how far they lie from the top and the bottom of the image, columns likewise: the first
-    `_edge` see the top, those from height // S on the bottom, and all between are alike. An image of air that has one of
-    those between holds all there are (`air_size`).
+    `_edge` see the top, those from height // S on the bottom, and all between are alike. An image of air that has one
+    of those between holds all there are (`air_size`).
 
     Attributes:
         cell_px: S.

@@ -1,14 +1,13 @@
 """Exact prediction of whole images by a chain of convolutions, without computing anything twice.
 
 The image is cut into cells of S x S px. A convolution that sees r px computes, from cells whose first pixel lies at
-(y, x), cells whose first pixel lies at (y - r, x - r): then a cell sees itself and its neighbours above, to the left and
-above to the left, and nothing else. Layer after layer, cells are computed in reading order; of what came before, only
-the last row of cells is kept. Nothing is computed twice, where tiles with a halo of 22 px round 256 compute 1.4 times
-the image.
+(y, x), cells whose first pixel lies at (y - r, x - r): then a cell sees itself and its neighbours above, to the left
+and above to the left, and nothing else. Layer after layer, cells are computed in reading order; of what came before,
+only the last row of cells is kept. Tiles of 256 px with a halo of 22 would compute 1.4 times the image.
 
-Every layer of the network pads with zeros at the image's true border: what a cell sees outside is read from a pixel that
-holds zeros. Cells that see one value alone, that of air, are not computed: what they hold depends on the distance to the
-border alone, and is looked up in the cells of one small image of air, computed in the same way. Both are exact.
+Every layer of the network pads with zeros at the image's true border: what a cell sees outside is read from a pixel
+that holds zeros. Cells that see one value alone, that of air, are not computed: what they hold depends on the distance
+to the border alone, and is looked up in the cells of one small image of air, computed in the same way. Both are exact.
 """
 
 from typing import NamedTuple
@@ -87,9 +86,9 @@ class Engine(FullResolution):
         """
         _, normalization, *layers = network.layers
         stages = stages_of(layers)
-        wanted = {stage.cell_px for stage in stages} - {None}
         default = _CELL_PX_GPU if tf.config.list_logical_devices("GPU") else _CELL_PX
-        return cls(normalization, stages, wanted.pop() if wanted else default)
+        wanted = [stage.cell_px for stage in stages if stage.cell_px is not None]
+        return cls(normalization, stages, wanted[0] if wanted else default)
 
     def plan(self, image: tf.Tensor) -> Plan:
         """Prepares; see `FullResolution.plan`."""

@@ -1,8 +1,8 @@
 """A network's convolutions as the engine applies them: batch norm folded in, and each in the way that is fastest."""
 
+import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import Protocol
 
 import keras
 import tensorflow as tf
@@ -16,7 +16,7 @@ __all__ = ["Stage", "stages_of"]
 Tensors = tuple[tf.Tensor, ...]
 
 
-class Stage(Protocol):
+class Stage(abc.ABC):
     """A convolution with all that follows it up to the next, on cells of S x S px.
 
     Features of cells are laid pixel by pixel, float32 [S, S, cells, channels], as Fourier's products want them.
@@ -24,21 +24,25 @@ class Stage(Protocol):
     Attributes:
         reach: How far an output pixel sees in each direction, px.
         channels: Of what it takes from `project`.
-        filters: Of what it returns.
         cell_px: The only S it works with, or None where it takes any.
     """
 
-    reach: int
-    channels: int
-    filters: int
-    cell_px: int | None
+    cell_px: int | None = None
+
+    def __init__(self, folded: "_Folded") -> None:
+        self._folded = folded
+        self.reach = folded.layer.reach
+        self.channels = folded.layer.kernels[0].shape[2]
 
     def prepare(self) -> Tensors:
         """Returns what depends on the weights alone."""
+        return self._folded.merged_kernel_and_bias()
 
     def project(self, features: tf.Tensor, prepared: Tensors) -> tf.Tensor:
         """Does what needs no neighbours: the features before to [S, S, cells, channels]."""
+        return features
 
+    @abc.abstractmethod
     def apply(self, pixels: tf.Tensor, index: tf.Tensor, prepared: Tensors) -> tf.Tensor:
         """Does the rest.
 
@@ -102,29 +106,16 @@ class _Folded:
 
 def _stage(folded: _Folded) -> Stage:
     way = folded.layer.way(tf.float32, training=False)
-    kinds = {"fourier": _FourierStage, "shifted": _ShiftedStage, "merged": _MergedStage, "separate": _SeparateStage}
+    kinds: dict[str, type[Stage]] = {
+        "fourier": _FourierStage,
+        "shifted": _ShiftedStage,
+        "merged": _MergedStage,
+        "separate": _SeparateStage,
+    }
     return kinds[way](folded)
 
 
-class _BaseStage:
-    """What most stages have in common."""
-
-    cell_px: int | None = None
-
-    def __init__(self, folded: _Folded) -> None:
-        self._folded = folded
-        self.reach = folded.layer.reach
-        self.channels = folded.layer.kernels[0].shape[2]
-        self.filters = folded.layer.filters
-
-    def prepare(self) -> Tensors:
-        return self._folded.merged_kernel_and_bias()
-
-    def project(self, features: tf.Tensor, prepared: Tensors) -> tf.Tensor:
-        return features
-
-
-class _FourierStage(_BaseStage):
+class _FourierStage(Stage):
     """Through transforms of the cells."""
 
     cell_px = FOURIER_OUTPUT_PX
@@ -142,7 +133,7 @@ class _FourierStage(_BaseStage):
         return self._folded.activated(self._fourier.tile_outputs(tf.gather(pixels, index), kernel), bias)
 
 
-class _MergedStage(_BaseStage):
+class _MergedStage(Stage):
     """One convolution."""
 
     def apply(self, pixels: tf.Tensor, index: tf.Tensor, prepared: Tensors) -> tf.Tensor:
@@ -152,7 +143,7 @@ class _MergedStage(_BaseStage):
         return tf.transpose(self._folded.activated(outputs, bias), [1, 2, 0, 3])
 
 
-class _SeparateStage(_BaseStage):
+class _SeparateStage(Stage):
     """A convolution for each size of kernel."""
 
     def prepare(self) -> Tensors:
@@ -173,7 +164,7 @@ class _SeparateStage(_BaseStage):
         return tf.nn.conv2d(inner, kernel, strides=1, padding="VALID")
 
 
-class _ShiftedStage(_BaseStage):
+class _ShiftedStage(Stage):
     """One filter: what a pixel adds to each of its neighbours needs no neighbours; then shifted maps are summed."""
 
     def __init__(self, folded: _Folded) -> None:

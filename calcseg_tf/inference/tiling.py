@@ -86,7 +86,7 @@ class TiledNetwork(FullResolution):
         return Plan(image, air, self.network(tf.fill([1, size[0], size[1], 1], air))[0, :, :, 0])
 
     def begin(self) -> tf.Tensor:
-        """Returns the first row of the first band of tiles, an int32 scalar."""
+        """Returns the first row, counted over all images, an int32 scalar."""
         return tf.constant(0)
 
     def state_shapes(self) -> tf.TensorShape:
@@ -95,34 +95,40 @@ class TiledNetwork(FullResolution):
 
     @property
     def part_shape(self) -> tf.TensorShape:
-        """Logits of a band, [rows, batch, width, 1]."""
-        return tf.TensorShape([None, None, None, 1])
+        """Logits of a band of tiles, [rows, width, 1]."""
+        return tf.TensorShape([None, None, 1])
 
     def unfinished(self, plan: Plan, state: tf.Tensor) -> tf.Tensor:
-        """Tells whether bands are left; see `FullResolution.unfinished`."""
-        return state < tf.shape(plan.image)[1]
+        """Tells whether rows are left; see `FullResolution.unfinished`."""
+        return state < tf.reduce_prod(tf.shape(plan.image)[:2])
 
     def rows_done(self, plan: Plan, state: tf.Tensor) -> tf.Tensor:
         """Tells how many rows are done; see `FullResolution.rows_done`."""
-        return tf.minimum(state, tf.shape(plan.image)[1])
+        return state
 
     def assemble(self, plan: Plan, parts: tf.Tensor) -> tf.Tensor:
-        """Puts the batch first again; see `FullResolution.assemble`."""
-        return tf.transpose(parts, [1, 0, 2, 3])
+        """Gives the rows back to their images; see `FullResolution.assemble`."""
+        return tf.reshape(parts, tf.shape(plan.image))
 
     def step(self, plan: Plan, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Predicts the band of tiles that starts at row `state`."""
-        width = tf.shape(plan.image)[2]
-        # [width, batch, rows, 1]: TensorArray.concat joins along the first axis.
+        _, height, width, _ = tf.unstack(tf.shape(plan.image))
+        number, top = state // height, state % height
+        image = plan.image[number : number + 1]
+        # [width, rows, 1]: TensorArray.concat joins along the first axis.
         tiles = tf.TensorArray(tf.float32, size=0, dynamic_size=True, infer_shape=False)
 
         def predict(left: tf.Tensor, tiles: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            tile = self._tile(plan, state, left)
-            return left + self.tile_size, tiles.write(left // self.tile_size, tf.transpose(tile, [2, 0, 1, 3]))
+            tile = self._tile(plan._replace(image=image), top, left)[0]
+            return left + self.tile_size, tiles.write(left // self.tile_size, tf.transpose(tile, [1, 0, 2]))
 
         _, tiles = tf.while_loop(lambda left, _: left < width, predict, (tf.constant(0), tiles), parallel_iterations=1)
-        band = tf.transpose(tiles.concat(), [2, 1, 0, 3])
-        return tf.ensure_shape(band, self.part_shape), state + self.tile_size
+        band = tf.ensure_shape(tf.transpose(tiles.concat(), [1, 0, 2]), self.part_shape)
+        return band, number * height + tf.minimum(top + self.tile_size, height)
+
+    def windows(self, image: tf.Tensor) -> tf.Tensor:
+        """Applies the network as it is; see `FullResolution.windows`."""
+        return self.network(image)
 
     def _tile(self, plan: Plan, top: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
         """Predicts one tile: float32 [batch, rows, columns, 1]."""

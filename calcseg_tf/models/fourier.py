@@ -8,7 +8,7 @@ products, for which any machine has a fast library, while the convolutions' back
 How a tile is done (overlap-save): S x S outputs need T x T inputs, T = S + size of the kernel - 1. With X and W the
 transforms of the tile and of the kernel, X conj(W) transforms back to their correlation, of which S x S values are free
 of wrap-around. A real tile's transform is conjugate symmetric, so T x (T / 2 + 1) frequencies suffice. Complex numbers
-are kept as pairs of real ones, and a complex product of channels is one real product with [[re W, -im W], [im W, re W]].
+are kept as pairs of real ones, and a complex product of channels is a real one with [[re W, -im W], [im W, re W]].
 
 Tiles are laid pixel by pixel, [T, T, tiles, channels]. Every transform then is a product of a small matrix with a very
 wide one, and but for the pairs [re, im] that the product of channels takes side by side nothing is ever transposed:

@@ -5,7 +5,7 @@ import pathlib
 import keras
 import tensorflow as tf
 
-from calcseg_tf.inference.tiling import TiledNetwork
+from calcseg_tf.inference.choosing import full_resolution
 from calcseg_tf.models import ModelConfig
 from calcseg_tf.probability_map import FULL_SCALE
 from calcseg_tf.serving.checks import check_intensities, check_png, check_tile_places
@@ -36,13 +36,12 @@ class ServedModel(tf.Module):
         super().__init__()
         self.tiles = TileGeometry.of(config)
         self._network = network  # tracked, so that its variables are saved
-        self._whole = TiledNetwork.of(lambda image: network(image, training=False), config).whole
         self._metadata = metadata
-        # Traced once, though two branches call it.
-        self._window = tf.function(
-            lambda image: tf.sigmoid(network(image, training=False)),
-            input_signature=[tf.TensorSpec([None, None, None, 1], tf.float32)],
-        )
+        way = full_resolution(network, config)
+        image = tf.TensorSpec([None, None, None, 1], tf.float32)
+        # Traced once, though two places call each.
+        self._probability = tf.function(lambda image: tf.sigmoid(way.whole(image)), input_signature=[image])
+        self._window = tf.function(lambda image: tf.sigmoid(way.windows(image)), input_signature=[image])
         methods = {
             SERVING_DEFAULT: self.predict,
             PREDICT_PNG: self.predict_png,
@@ -53,16 +52,12 @@ class ServedModel(tf.Module):
         self.functions = {name: tf.function(call, _input_signature(forms[name])) for name, call in methods.items()}
 
     def predict(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Maps intensities in [0, 1] to probabilities of the same shape, in memory that tiles bound.
+        """Maps intensities in [0, 1] to probabilities of the same shape; only input and output grow with the image.
 
         Args:
             image: float32 [batch, height, width, 1].
         """
-        # One after another: a batch takes no more memory than its largest image.
-        probability = tf.map_fn(
-            lambda one: self._probability(one[None])[0], check_intensities(image), parallel_iterations=1
-        )
-        return {PROBABILITY: tf.ensure_shape(probability, [None, None, None, 1])}
+        return {PROBABILITY: self._probability(check_intensities(image))}
 
     def predict_png(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Maps 16-bit greyscale PNGs, each of any size, to PNGs that hold round(probability x 65535).
@@ -122,9 +117,6 @@ class ServedModel(tf.Module):
         intensity = decode_intensity(image_bytes, index)
         probability = self._probability(intensity[None])
         return tf.io.encode_png(tf.cast(tf.round(probability[0] * FULL_SCALE), tf.uint16), compression=1)
-
-    def _probability(self, image: tf.Tensor) -> tf.Tensor:
-        return tf.sigmoid(self._whole(image))
 
     def _tile_at_border(self, window: tf.Tensor, origin: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
         """Predicts one tile, float32 [tile, tile, 1], from the part of its window that the image covers."""

@@ -200,7 +200,7 @@ def info_of(**options):
 @settings(max_examples=12, deadline=None)
 @given(st.integers(1, 70), st.integers(1, 70), AIR)
 def test_the_predictor_equals_the_whole_image_and_reports_every_row(small, height, width, air):
-    predictor = Predictor(small, info_of(**SMALL), tile_size=16)
+    predictor = Predictor(small, info_of(**SMALL))
     intensity = images(width, 1, height, width, air)
     rows = []
     probability = predictor.probability(intensity.numpy()[0, :, :, 0], rows.append)

@@ -81,7 +81,7 @@ def test_every_model_goes_through_its_model_directory_into_the_predictor(name, t
     write_info(tmp_path, ModelInfo(model_config(name, **SMALL[name]), None, {}))
     save_weights(tmp_path, network_of(name, small=True))
     image = some_image(50, 41)[:1]
-    probability = Predictor.load(tmp_path, tile_size=20).probability(image.numpy()[0, :, :, 0])
+    probability = Predictor.load(tmp_path).probability(image.numpy()[0, :, :, 0])
     whole = tf.sigmoid(network_of(name, small=True)(image, training=False))[0, :, :, 0]
     np.testing.assert_allclose(probability, whole, atol=1e-5)
     assert whole.numpy().std() > 0
