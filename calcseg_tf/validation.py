@@ -90,7 +90,6 @@ class Validation(keras.callbacks.Callback):
         super().__init__()
         self.pending = False
         self._epoch = 0
-        self._info = info
         self._records = records
         self._every_epochs = every_epochs
         self._model_dir = model_dir
@@ -99,6 +98,7 @@ class Validation(keras.callbacks.Callback):
         self._told = told
         # As `predict` will build it: without synchronised batch norm, whose kernel is slower.
         self._network = build_network(info.model)
+        self._predictor = Predictor(self._network, info)  # reads the weights anew for each image
 
     def resume(self, epoch: int) -> None:
         """Goes on after `epoch` epochs; the history has been read."""
@@ -128,10 +128,8 @@ class Validation(keras.callbacks.Callback):
             if len(shown) < IMAGES_SHOWN:
                 shown.append(ShownImage(record.image_id, record.intensity(), record.mask, probability))
 
-        # Anew each time: a predictor keeps what the network makes of air.
-        predictor = Predictor(self._network, self._info)
         evaluation = score_records(
-            predictor,
+            self._predictor,
             self._records(),
             Evaluation(protocols=(PRIMARY,)),
             "Validating",
