@@ -7,12 +7,18 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from calcseg_tf.clinical.results import CALCIFICATIONS_FILE, OVERLAY_FILE, PROBABILITY_FILE, STATISTICS_FILE
+from calcseg_tf.clinical.results import (
+    CALCIFICATIONS_FILE,
+    OVERLAY_FILE,
+    PROBABILITY_FILE,
+    REPORT_FILE,
+    STATISTICS_FILE,
+)
 from calcseg_tf.prediction import ImageJob, Outcome, Settings, Status, source_record
 
 __all__ = ["MadeOtherwise", "look_up"]
 
-_FILES = {PROBABILITY_FILE, OVERLAY_FILE, CALCIFICATIONS_FILE}
+_FILES = {PROBABILITY_FILE, OVERLAY_FILE, REPORT_FILE, CALCIFICATIONS_FILE}
 _MOST_CHARACTERS = 60
 
 

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from calcseg_tf.clinical.calcification import Calcification
-from calcseg_tf.clinical.clusters import Cluster
+from calcseg_tf.clinical.content import statistics_content
 from calcseg_tf.clinical.definitions import DEFINITIONS
 from calcseg_tf.clinical.dicom import SourceImage, write_dicom_results
 from calcseg_tf.clinical.overlay import write_overlay
+from calcseg_tf.clinical.page import write_report
 from calcseg_tf.clinical.shape_statistics import ShapeStatistics
 from calcseg_tf.clinical.statistics import ImageStatistics, measure
 from calcseg_tf.probability_map import to_codes
@@ -29,15 +30,16 @@ __all__ = [
     "CALCIFICATIONS_FILE",
     "OVERLAY_FILE",
     "PROBABILITY_FILE",
+    "REPORT_FILE",
     "STATISTICS_FILE",
     "require_replaceable",
-    "statistics_content",
     "sweep_partial",
     "write_prediction",
 ]
 
 PROBABILITY_FILE = "probability.png"
 OVERLAY_FILE = "overlay.png"
+REPORT_FILE = "report.html"
 CALCIFICATIONS_FILE = "calcifications.csv"
 STATISTICS_FILE = "statistics.json"  # written last: it holds the sizes of the others
 
@@ -92,6 +94,7 @@ def write_prediction(
         (partial / PROBABILITY_FILE).write_bytes(encode_png(codes))
         _write_calcifications(statistics, partial / CALCIFICATIONS_FILE)
         write_overlay(partial / OVERLAY_FILE, intensity, codes, statistics, stem)
+        write_report(partial / REPORT_FILE, intensity, codes, statistics, stem)
         if dicom_source is not None:
             write_dicom_results(partial, dicom_source, codes, statistics, model, fractional_segmentation)
         _write_statistics(statistics, model, source, partial / STATISTICS_FILE)
@@ -163,27 +166,6 @@ def _write_statistics(
         "disclaimer": DISCLAIMER,
     }
     path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def statistics_content(statistics: ShapeStatistics) -> dict[str, object]:
-    """Returns statistics as JSON holds them: every field by its name, but for what calcifications.csv tells.
-
-    Args:
-        statistics: Of an image, a cluster or a region.
-    """
-    content: dict[str, object] = {}
-    for field in dataclasses.fields(statistics):
-        value = getattr(statistics, field.name)
-        nested = dataclasses.is_dataclass(value) and not isinstance(value, type)
-        content[field.name] = dataclasses.asdict(value) if nested else value
-    if isinstance(statistics, ImageStatistics):
-        del content["calcifications"], content["clusters_reason"]  # calcifications.csv; "undefined"
-        del content["spacing_source"]
-        content["pixel_spacing_source"] = statistics.spacing_source.value
-        content["clusters"] = statistics.clusters and [statistics_content(each) for each in statistics.clusters]
-    if isinstance(statistics, Cluster):
-        del content["calcification_ids"]  # calcifications.csv: cluster_id
-    return content
 
 
 def _undefined(statistics: ImageStatistics) -> dict[str, str]:

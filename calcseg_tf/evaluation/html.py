@@ -41,7 +41,7 @@ def element(tag: str, *children: Content, **attributes: str | int | bool) -> Mar
         elif value is not False:
             parts.append(f'{key}="{_escape(str(value))}"')
     opening = f"<{' '.join(parts)}>"
-    return Markup(opening if tag in ("img", "meta") else f"{opening}{_join(children)}</{tag}>")
+    return Markup(opening if tag in ("img", "input", "meta") else f"{opening}{_join(children)}</{tag}>")
 
 
 def table(

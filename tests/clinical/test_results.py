@@ -13,7 +13,7 @@ from data_prep.errors import InputError
 from data_prep.mammogram import SpacingSource
 from data_prep.png import decode_grey_png
 
-_FILES = {"probability.png", "calcifications.csv", "statistics.json", "overlay.png"}
+_FILES = {"probability.png", "calcifications.csv", "statistics.json", "overlay.png", "report.html"}
 _MODEL = {"architecture": "fcn", "epochs": 3}
 _SOURCE = {"sha256": "0" * 64, "voi_lut": False}
 _SPACING = (0.07, 0.08), SpacingSource.PIXEL_SPACING
@@ -30,7 +30,7 @@ def _write(folder, seed=0, stem="case", spacing=_SPACING, model=_MODEL):
     return write_prediction(folder, stem, *_case(seed), 0.6, *spacing, model, _SOURCE)
 
 
-def test_a_prediction_is_four_files_in_a_folder_of_its_name(tmp_path):
+def test_a_prediction_is_five_files_in_a_folder_of_its_name(tmp_path):
     _write(tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"case"}
     assert {path.name for path in (tmp_path / "out" / "case").iterdir()} == _FILES
