@@ -18,7 +18,8 @@ __all__ = ["write_report"]
 _SCRIPTS = ("decode.js", "region.js", "viewer.js", "marks.js", "pointer.js", "table.js", "exam.js")
 
 _KEYS = (
-    ("arrow keys", "move the image"), ("+ and -", "zoom"), ("0", "whole image"), ("1", "one image pixel per screen pixel"),
+    ("arrow keys", "move the image"), ("+ and -", "zoom"), ("0", "whole image"),
+    ("1", "one image pixel per screen pixel"),
     ("[ and ]", "threshold down and up"), ("n and b", "next and previous calcification of the table"),
     ("h", "heat map on or off"), ("m", "marks on or off"), ("v, r, p, w", "tool: move, rectangle, polygon, window"),
     ("Enter", "close the polygon"), ("Backspace", "take back its last corner"), ("Escape", "no region, no selection"),
@@ -93,7 +94,7 @@ def _view() -> Markup:
     ]  # fmt: skip
     canvas = element(
         "canvas", tabindex=0, role="application",
-        aria_label="Mammogram with heat map and marks. Arrow keys move it, plus and minus zoom; all keys are told below.",
+        aria_label="Mammogram with heat map and marks. Arrow keys move it, plus and minus zoom; all keys: below.",
     )  # fmt: skip
     return element(
         "div",
@@ -120,7 +121,8 @@ def _panel() -> Markup:
     return element(
         "div",
         element("fieldset", element("legend", "Display"), slider("threshold", "Threshold", min=0, max=1, value=0),
-                slider("opacity", "Heat map", min=0, max=100, value=60), slider("level", "Level", min=0, max=1, value=0),
+                slider("opacity", "Heat map", min=0, max=100, value=60),
+                slider("level", "Level", min=0, max=1, value=0),
                 slider("width", "Window", min=1, max=2, value=1),
                 element("button", "Reset level and window", type="button", class_="reset")),
         element("section", element("h2", "At this threshold"), element("dl", class_="figures", aria_live="polite"),
