@@ -89,13 +89,13 @@ class CellGrid:
             reach: How far the layer sees.
 
         Returns:
-            int32 [S + 2 reach, S + 2 reach, cells]: 0 outside the image, else 1 + the pixel's number in the batch.
+            int32 [S + 2 reach, S + 2 reach, cells]: the pixel's number in the batch, or -1 outside its image.
         """
         image, row, column = tf.unstack(places, axis=1)
         y, x = (self._positions(along, 0, reach) for along in (row, column))
         inside = _inside(y, size[0])[:, None] & _inside(x, size[1])
         pixel = (image * size[0] + y)[:, None] * size[1] + x
-        return tf.where(inside, 1 + pixel, 0)
+        return tf.where(inside, pixel, -1)
 
     def cell_index(
         self, places: tf.Tensor, slots: tf.Tensor, size: tf.Tensor, reach: int, offset: int, count: tf.Tensor

@@ -34,7 +34,7 @@ class Plan(NamedTuple):
 
     Attributes:
         size: int32 [2], height and width of the images.
-        pixels: float32 [1 + batch x height x width, 1], a zero and the normalised intensities.
+        image: float32 [batch, height, width, 1], intensities.
         prepared: Of each stage, what depends on its weights.
         bank: Of each stage but the first, what it takes from cells that are not computed: float32 [S, S, 1 + cells of
             the image of air, channels], the first of them zeros.
@@ -46,7 +46,7 @@ class Plan(NamedTuple):
     """
 
     size: tf.Tensor
-    pixels: tf.Tensor
+    image: tf.Tensor
     prepared: tuple[tuple[tf.Tensor, ...], ...]
     bank: Features
     bank_logits: tf.Tensor
@@ -105,7 +105,7 @@ class Engine(FullResolution):
         codes = self._grid.codes(computed, first, size)
         return Plan(
             size=size,
-            pixels=self._pixels(image),
+            image=image,
             prepared=prepared,
             bank=bank,
             bank_logits=bank_logits,
@@ -146,7 +146,7 @@ class Engine(FullResolution):
         seen = plan.seen[begin:end]
         slots = tf.where(seen < tf.shape(plan.bank_logits)[0], seen, seen - above)
         known = tuple(tf.concat([bank, row], 2) for bank, row in zip(plan.bank, state.above, strict=True))
-        logits, features = self._compute(plan.pixels, plan.size, plan.prepared, known, plan.places[begin:end], slots)
+        logits, features = self._compute(plan.image, plan.size, plan.prepared, known, plan.places[begin:end], slots)
         kept = end - plan.before[last - 1]
         rows = tuple(each[:, :, end - begin - kept :] for each in features)
         return logits, State(last, rows)
@@ -165,8 +165,12 @@ class Engine(FullResolution):
         raster = tf.reshape(tf.transpose(cells, [0, 1, 3, 2, 4]), [batch, rows * side, columns * side, 1])
         return raster[:, halo : halo + plan.size[0], halo : halo + plan.size[1]]
 
-    def _pixels(self, image: tf.Tensor) -> tf.Tensor:
-        return tf.concat([tf.zeros([1, 1]), tf.reshape(self._normalization(image), [-1, 1])], 0)
+    def _seen_in(self, image: tf.Tensor, places: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the normalised pixels that the first stage sees, [count, 1], and their places in the tiles."""
+        pixel = self._grid.image_index(places, size, self._stages[0].reach)
+        intensity = self._normalization(tf.gather(tf.reshape(image, [-1]), tf.maximum(pixel, 0)))
+        seen = tf.where(pixel < 0, 0.0, intensity)
+        return tf.reshape(seen, [-1, 1]), tf.reshape(tf.range(tf.size(pixel)), tf.shape(pixel))
 
     def _zeros(self) -> Features:
         side = self._grid.cell_px
@@ -184,13 +188,13 @@ class Engine(FullResolution):
         everywhere = tf.ones([1, *tf.unstack(self._grid.cells_along(small))], tf.bool)
         codes = self._grid.codes(everywhere, tf.constant(1), small)
         places, slots = tf.cast(tf.where(everywhere), tf.int32), self._grid.seen(codes, everywhere)
-        logits, features = self._compute(self._pixels(image), small, prepared, self._zeros(), places, slots)
+        logits, features = self._compute(image, small, prepared, self._zeros(), places, slots)
         bank = tuple(tf.concat([zero, each], 2) for zero, each in zip(self._zeros(), features, strict=True))
         return bank, tf.concat([self._zero_logits(), logits], 0)
 
     def _compute(
         self,
-        pixels: tf.Tensor,
+        image: tf.Tensor,
         size: tf.Tensor,
         prepared: tuple[tuple[tf.Tensor, ...], ...],
         known: Features,
@@ -200,7 +204,7 @@ class Engine(FullResolution):
         """Computes cells in reading order.
 
         Args:
-            pixels: See `Plan`.
+            image: See `Plan`.
             size: See `Plan`.
             prepared: See `Plan`.
             known: Of each stage but the first, what it takes from known cells, [S, S, known, channels]; slot 0 zeros.
@@ -212,8 +216,7 @@ class Engine(FullResolution):
         """
         first, *others = self._stages
         offset = first.reach
-        index = self._grid.image_index(places, size, first.reach)
-        features = first.apply(pixels, index, prepared[0])
+        features = first.apply(*self._seen_in(image, places, size), prepared[0])
         taken = []
         for stage, weights, cells in zip(others, prepared[1:], known, strict=True):
             projected = stage.project(features, weights)

@@ -46,9 +46,10 @@ class Fourier:
     def prepare(self, kernel: tf.Tensor) -> tf.Tensor:
         """Returns float32 [2, frequencies, 2 channels, filters]: what a tile's spectrum [re, im] gives to re and im."""
         size, _, channels, filters = kernel.shape
-        re, im = tf.unstack(self._transforms.spectrum(tf.reshape(kernel, [size, size, 1, channels * filters])))
-        re, im = (tf.reshape(part, [-1, channels, filters]) for part in (re, im))
-        return tf.stack([tf.concat([re, im], 1), tf.concat([-im, re], 1)])
+        flat = tf.reshape(kernel, [size, size, 1, channels * filters])
+        quarters = self._transforms.spectrum(flat, self._transforms.columns_twice)
+        quarters = tf.reshape(quarters, [2, 2, self._transforms.frequencies, channels, filters])
+        return tf.reshape(tf.transpose(quarters, [0, 2, 1, 3, 4]), [2, -1, 2 * channels, filters])
 
     def tile_outputs(self, tiles: tf.Tensor, prepared: tf.Tensor) -> tf.Tensor:
         """Correlates [T, T, tiles, channels] to [S, S, tiles, filters]."""
@@ -90,7 +91,8 @@ class Fourier:
     def _spectrum(self, tiles: tf.Tensor) -> tf.Tensor:
         """Transforms tiles [side, side, tiles, channels] to [frequencies, tiles, 2 channels]."""
         count, channels = tf.shape(tiles)[2], tiles.shape[3]
-        spectrum = tf.reshape(self._transforms.spectrum(tiles), [2, self._transforms.frequencies, count, channels])
+        spectrum = self._transforms.spectrum(tiles, self._transforms.columns)
+        spectrum = tf.reshape(spectrum, [2, self._transforms.frequencies, count, channels])
         return tf.reshape(tf.transpose(spectrum, [1, 2, 0, 3]), [self._transforms.frequencies, count, 2 * channels])
 
     def _outputs(self, spectrum: tf.Tensor, prepared: tf.Tensor) -> tf.Tensor:
@@ -108,6 +110,7 @@ class _Transforms:
         tile_px: T.
         rows: [(re/im, v), x].
         columns: [(re/im, u), (y, re/im)].
+        columns_twice: [((re, im), (-im, re), u), (y, re/im)].
         columns_back: [(y, re/im), (re/im, u)].
         rows_back: [x, (re/im, v)].
     """
@@ -116,6 +119,7 @@ class _Transforms:
     tile_px: int
     rows: np.ndarray
     columns: np.ndarray
+    columns_twice: np.ndarray
     columns_back: np.ndarray
     rows_back: np.ndarray
 
@@ -136,6 +140,7 @@ class _Transforms:
         cos_u, sin_u = np.cos(angle_u), np.sin(angle_u)
         # exp(-i angle) (re + i im): re' = cos re + sin im, im' = cos im - sin re
         columns = np.stack([np.stack([cos_u, sin_u], 2), np.stack([-sin_u, cos_u], 2)])
+        columns_twice = np.stack([columns[0], columns[1], -columns[1], columns[0]])
         columns_back = np.stack([np.stack([cos_u, -sin_u], 1), np.stack([sin_u, cos_u], 1)], 1)
         # Each v but 0 and T / 2 stands for its mirror image as well.
         weight = np.where((np.arange(half) == 0) | (2 * np.arange(half) == size), 1.0, 2.0)[:, None]
@@ -145,19 +150,20 @@ class _Transforms:
             tile_px=size,
             rows=np.concatenate([np.cos(angle_v), -np.sin(angle_v)]).astype(np.float32),
             columns=columns.reshape(2 * size, 2 * size).astype(np.float32),
+            columns_twice=columns_twice.reshape(4 * size, 2 * size).astype(np.float32),
             columns_back=(columns_back.reshape(2 * size, 2 * size) / size).astype(np.float32),
             rows_back=(rows_back / size).astype(np.float32),
         )
 
-    def spectrum(self, tiles: tf.Tensor) -> tf.Tensor:
+    def spectrum(self, tiles: tf.Tensor, columns: np.ndarray) -> tf.Tensor:
         """Transforms [side <= T, side, tiles, channels], zeros to the right and below.
 
         Returns:
-            float32 [re/im, (u, v, tiles, channels)].
+            float32 [re/im as `columns` has them, (u, v, tiles, channels)].
         """
         side = tiles.shape[0]
         by_row = tf.matmul(self.rows[:, :side], tf.reshape(tiles, [side, side, -1]))
-        return tf.reshape(tf.matmul(self.columns[:, : 2 * side], tf.reshape(by_row, [2 * side, -1])), [2, -1])
+        return tf.matmul(columns[:, : 2 * side], tf.reshape(by_row, [2 * side, -1]))
 
     def inverse(self, spectrum: tf.Tensor, side: int) -> tf.Tensor:
         """Transforms [re/im, (u, v), tiles, channels] back to the first [side, side, tiles, channels]."""
