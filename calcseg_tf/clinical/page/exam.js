@@ -49,7 +49,7 @@ class Exam {
     for (const button of this.root.querySelectorAll("[data-zoom]"))
       button.addEventListener("click", () => this.zoom(button.dataset.zoom));
     this.root.addEventListener("keydown", (event) => this.key(event));
-    this.setOpacity(Number(this.input("opacity").value));
+    this.setOpacity(60);
   }
 
   // Threshold
@@ -64,7 +64,7 @@ class Exam {
     const told = Number(statistics.threshold.toPrecision(6)) + (this.at === this.data.operating ? " (operating threshold)" : "");
     this.tell("threshold", this.at, `p ≥ ${told}`);
     fillList(this.find(".figures"), figuresOf(statistics));
-    fillClusters(this.find(".clusters"), statistics.clusters, (cluster) => this.showCluster(cluster));
+    fillClusters(this.find(".clusters"), statistics.clusters, this.step.clusters_reason, (cluster) => this.showCluster(cluster));
     this.table.fill(this.step, this.mm);
     this.selected = null;
     const few = listed.length < statistics.count;
@@ -142,7 +142,12 @@ class Exam {
     this.selected = id;
     this.table.select(id);
     const [row, column] = [this.step.row[id - 1], this.step.column[id - 1]];
-    if (show) this.viewer.centreOn(row, column, Math.max(this.viewer.scale, CLOSE_UP));
+    if (show) {
+      // As close as a small one needs, as far as a large one.
+      const { width, height, scale } = this.viewer;
+      const whole = Math.min(width, height) / (6 * Math.sqrt(this.step.area_px[id - 1] / Math.PI));
+      this.viewer.centreOn(row, column, Math.min(Math.max(scale, CLOSE_UP), whole));
+    }
     this.viewer.invalidate();
   }
 
@@ -172,6 +177,7 @@ class Exam {
     if (closed) this.typed(this.input("region").value);
     else {
       this.region = { corners, closed };
+      this.wrong = corners.length ? "Enter or a double click closes the polygon." : "";
       this.measure();
       this.viewer.invalidate();
     }

@@ -82,6 +82,7 @@ def _step_content(step: ImageStatistics) -> dict[str, object]:
     return {
         "code": threshold_code(step.threshold),
         "statistics": statistics_content(step),
+        "clusters_reason": step.clusters_reason,
         # Of all, for regions and marks: index i is calcification i + 1.
         "row": [each.row for each in found],
         "column": [each.column for each in found],

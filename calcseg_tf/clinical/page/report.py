@@ -112,33 +112,58 @@ def _view() -> Markup:
 
 
 def _panel() -> Markup:
-    def slider(name: str, label: str, **attributes: str | int) -> Markup:
-        control = element("input", type="range", name=name, **attributes)
-        return element("label", element("span", label), control, element("output"))
-
-    region = element("input", type="text", name="region", autocomplete="off", spellcheck="false",
-                     placeholder="row,column row,column …")  # fmt: skip
     return element(
         "div",
-        element("fieldset", element("legend", "Display"), slider("threshold", "Threshold", min=0, max=1, value=0),
-                slider("opacity", "Heat map", min=0, max=100, value=60),
-                slider("level", "Level", min=0, max=1, value=0),
-                slider("width", "Window", min=1, max=2, value=1),
-                element("button", "Reset level and window", type="button", class_="reset")),
-        element("section", element("h2", "At this threshold"), element("dl", class_="figures", aria_live="polite"),
-                class_="whole"),
-        element("section", element("h2", "Region"),
-                element("label", element("span", "Corners"), region),
-                element("p", "Two corners are a rectangle, three or more a polygon; or draw it in the image.",
-                        class_="hint"),
-                element("div", class_="measured", aria_live="polite"), class_="region"),
+        _display(),
+        element("section", element("h2", "At this threshold"), element("dl", class_="figures", aria_live="polite")),
+        _region(),
         element("section", element("h2", "Clusters"), element("div", class_="clusters")),
-        element("section", element("h2", "Calcifications"), element("p", class_="listed"),
-                element("div", element("table", element("caption", "Select a row to see it in the image; select a "
-                        f"column's name to sort. At most {LISTED} rows."), element("thead"), element("tbody")),
-                        class_="wide", tabindex=0, role="region", aria_label="Calcifications")),
+        _calcifications(),
         class_="panel",
-    )  # fmt: skip
+    )
+
+
+def _display() -> Markup:
+    def slider(name: str, label: str, least: int = 0, most: int = 1) -> Markup:
+        control = element("input", type="range", name=name, min=least, max=most, value=least)
+        return element("label", element("span", label), control, element("output"))
+
+    # The script sets where they end and stand.
+    return element(
+        "fieldset",
+        element("legend", "Display"),
+        slider("threshold", "Threshold"),
+        slider("opacity", "Heat map", most=100),
+        slider("level", "Level"),
+        slider("width", "Window", least=1),
+        element("button", "Reset level and window", type="button", class_="reset"),
+    )
+
+
+def _region() -> Markup:
+    corners = element("input", type="text", name="region", autocomplete="off", spellcheck="false",
+                      placeholder="row,column row,column …")  # fmt: skip
+    return element(
+        "section",
+        element("h2", "Region"),
+        element("label", element("span", "Corners"), corners),
+        element("p", "Two are a rectangle, three or more a polygon; or draw it in the image.", class_="hint"),
+        element("div", class_="measured", aria_live="polite"),
+        class_="region",
+    )
+
+
+def _calcifications() -> Markup:
+    hint = f"Select a row to see it in the image, a column's name to sort. At most {LISTED} rows."
+    table = element("table", element("thead"), element("tbody"), aria_label="Calcifications")
+    return element(
+        "section",
+        element("h2", "Calcifications"),
+        element("p", class_="listed"),
+        element("p", hint, class_="hint"),
+        # A person without a mouse must reach it to scroll it.
+        element("div", table, class_="wide", tabindex=0, role="region", aria_label="Table of calcifications"),
+    )
 
 
 def _describe(statistics: ImageStatistics) -> str:

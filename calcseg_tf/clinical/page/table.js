@@ -52,8 +52,8 @@ const CLUSTER_COLUMNS = [
 ];
 
 /** Fills in a table of the clusters; a click on one shows it. */
-function fillClusters(place, clusters, show) {
-  if (!clusters) return place.replaceChildren(make("p", "Undefined: clusters are defined in mm, or there are too many calcifications."));
+function fillClusters(place, clusters, reason, show) {
+  if (!clusters) return place.replaceChildren(make("p", `None are defined: ${reason}.`));
   if (!clusters.length) return place.replaceChildren(make("p", "None."));
   const head = make("tr", null);
   head.append(...CLUSTER_COLUMNS.map(([name]) => make("th", name, { scope: "col" })));

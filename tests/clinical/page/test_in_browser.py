@@ -264,6 +264,48 @@ def test_the_wheel_zooms_where_the_mouse_is(browser, pages):
     assert _text(browser, ".cursor").split(":")[0] != "row 100, column 80"
 
 
+def test_two_fingers_zoom(browser, pages):
+    browser.open(pages["mm"])
+    row, column = 150, 60
+    x, y = _on_screen(browser, row, column)
+
+    def touch(kind, *apart):
+        points = [{"x": x + side * each, "y": y, "id": number} for each in apart for number, side in enumerate((-1, 1))]
+        browser.call("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+
+    touch("touchStart", 40)
+    for apart in (50, 60, 70, 80):
+        touch("touchMove", apart)
+    touch("touchEnd")
+    # Twice as large, and where it was between the fingers.
+    for away, there in ((0, column), (60, column + 60 * 1 / 2 / _scale(browser))):
+        browser.mouse("mouseMoved", x + away, y)
+        shown = _text(browser, ".cursor").split(":")[0]
+        assert shown.startswith(f"row {row}, column ")
+        assert abs(int(shown.rsplit(" ", 1)[1]) - there) <= 2
+
+
+def _scale(browser, shape=(300, 220), tall=0.05 / 0.07):
+    _, _, width, height = _canvas(browser)
+    return min(width / shape[1], height / (shape[0] * tall))
+
+
+def test_the_level_and_the_window_are_sliders_and_a_tool(browser, pages):
+    browser.open(pages["mm"])
+    outputs = "'input[name=level] + output, input[name=width] + output'"
+    output = f"[...document.querySelectorAll({outputs})].map((each) => each.textContent)"
+    first = browser.get(output)
+    plain = browser.screenshot()
+    _button(browser, "[data-tool=window]")
+    left, top, _, _ = _canvas(browser)
+    browser.drag((left + 100, top + 100), (left + 150, top + 120))
+    changed = browser.get(output)
+    assert [int(a.split()[0]) - int(b.split()[0]) for a, b in zip(changed, first, strict=True)] == [80, 200]
+    assert browser.screenshot() != plain
+    _button(browser, ".reset")
+    assert browser.get(output) == first
+
+
 def test_the_image_shows_its_values_and_the_heat_map_its_probabilities(browser, pages):
     intensity, codes = case()
     browser.open(pages["mm"])
