@@ -99,6 +99,7 @@ def test_the_float64_answer_is_the_networks(model, weights):
     assert np.abs(found - wanted).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_the_float64_answer_is_the_published_one(reference_dir, tmp_path):
     from calcseg_tf.importing import import_state_dict
 

@@ -74,6 +74,7 @@ def hidden(out):
     return [path for path in out.rglob("*") if path.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_processes_give_the_results_of_one_and_each_loads_its_model_once(archive, expected, tmp_path):
     report = predict(archive, tmp_path / "out", 2)
     assert contents(tmp_path / "out") == expected
@@ -116,9 +117,8 @@ def test_a_model_for_which_there_is_no_memory_ends_the_run(archive, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 1, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 1)])
 def test_a_signal_ends_it_within_seconds_and_the_same_command_goes_on(archive, expected, tmp_path, number, status):
     out = tmp_path / "out"
     running = start(archive, out, seconds=1.0)

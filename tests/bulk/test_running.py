@@ -218,8 +218,16 @@ def test_an_error_of_one_place_costs_its_image_alone(archive, tmp_path):
     assert len(report.failures) == 4
 
 
+@pytest.fixture
+def heeded_interrupt():
+    """SIGINT as a terminal's processes take it; a job in a shell's background inherits that it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGTERM, TerminatedError), (signal.SIGINT, UnfinishedError)])
-def test_a_signal_ends_a_run_while_the_model_is_waited_for(archive, tmp_path, number, error):
+def test_a_signal_ends_a_run_while_the_model_is_waited_for(archive, tmp_path, number, error, heeded_interrupt):
     release, model = threading.Event(), Brightness()
     quick = model.probability
 
