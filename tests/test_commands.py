@@ -21,7 +21,7 @@ from tests.fakes.torch_file import write_zip
 from tests.test_importing import tiny_state
 
 OPTIONS = {"widths": (4,), "kernel_sizes": (3, 5), "head_kernel_size": 3}
-ENTRY_POINTS = ("train", "evaluate", "predict", "export", "import_weights")
+ENTRY_POINTS = ("train", "evaluate", "predict", "compare", "export", "import_weights")
 
 
 def write_model(model_dir):

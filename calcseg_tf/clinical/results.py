@@ -32,6 +32,7 @@ __all__ = [
     "PROBABILITY_FILE",
     "REPORT_FILE",
     "STATISTICS_FILE",
+    "replace_folder",
     "require_replaceable",
     "sweep_partial",
     "write_prediction",
@@ -98,7 +99,7 @@ def write_prediction(
         if dicom_source is not None:
             write_dicom_results(partial, dicom_source, codes, statistics, model, fractional_segmentation)
         _write_statistics(statistics, model, source, partial / STATISTICS_FILE)
-        _replace(partial, target)
+        replace_folder(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return statistics
@@ -112,8 +113,12 @@ def sweep_partial(folder: pathlib.Path) -> None:
                 shutil.rmtree(path)
 
 
-def require_replaceable(target: pathlib.Path) -> None:
+def require_replaceable(target: pathlib.Path, told_by: str = STATISTICS_FILE) -> None:
     """Checks that a result may take this place: nothing is there, or an older result.
+
+    Args:
+        target: The folder.
+        told_by: The file that tells a result of the same kind.
 
     Raises:
         InputError: Something else is there, which `write_prediction` would not delete.
@@ -122,11 +127,11 @@ def require_replaceable(target: pathlib.Path) -> None:
         return
     if target.is_symlink() or not target.is_dir():
         raise InputError("a result is a folder; found something else of that name", target)
-    if any(target.iterdir()) and not (target / STATISTICS_FILE).is_file():
-        raise InputError(f"only an older result is replaced; found a folder without {STATISTICS_FILE}", target)
+    if any(target.iterdir()) and not (target / told_by).is_file():
+        raise InputError(f"only an older result is replaced; found a folder without {told_by}", target)
 
 
-def _replace(partial: pathlib.Path, target: pathlib.Path) -> None:
+def replace_folder(partial: pathlib.Path, target: pathlib.Path) -> None:
     """Puts a folder in a place that may be taken; two folders cannot be exchanged in one step: the old one steps aside.
 
     A run killed between the two renames leaves both whole, hidden.

@@ -1,0 +1,64 @@
+"""Compares a region of two exams: python -m calcseg_tf.compare --prior=FILE --current=FILE --prior_roi="R,C R,C" ..."""
+
+import pathlib
+
+from absl import flags
+
+from data_prep.command import DISCLAIMER, run
+
+_MODEL_DIR = flags.DEFINE_string("model_dir", None, "Model directory.", required=True)
+_PRIOR = flags.DEFINE_string("prior", None, "The exam before: a DICOM or 16-bit PNG file.", required=True)
+_CURRENT = flags.DEFINE_string("current", None, "The exam after: the same view of the same breast.", required=True)
+_PRIOR_ROI = flags.DEFINE_string(
+    "prior_roi",
+    None,
+    "Region of the prior exam, in pixels: 'row,column row,column' are two opposite corners of a rectangle, three pairs "
+    "or more a polygon; or a JSON file of such pairs, or a DICOM segmentation (.dcm), of which the convex hull counts.",
+    required=True,
+)
+_CURRENT_ROI = flags.DEFINE_string("current_roi", None, "Region of the current exam, likewise.", required=True)
+_OUTPUT_DIR = flags.DEFINE_string(
+    "output_dir", None, "Receives comparison.json, comparison.csv and comparison.png.", required=True
+)
+_THRESHOLD = flags.DEFINE_float("threshold", None, "Overrides the model's operating threshold, in (0, 1).")
+_ALIGNMENT = flags.DEFINE_enum(
+    "alignment",
+    "similarity",
+    ["rigid", "similarity", "affine"],
+    "How the breast may have moved: rotation and shift; these and one scale; any linear motion.",
+)
+_COMPARE_ANYWAY = flags.DEFINE_bool(
+    "compare_anyway",
+    False,
+    "Go on where laterality, view, patient, order in time or a spacing that one exam lacks forbid it; the result says "
+    "so.",
+)
+_FOR_PROCESSING = flags.DEFINE_bool("for_processing", False, "As `calcseg_tf.predict` takes it.")
+_VOI_LUT = flags.DEFINE_bool("voi_lut", False, "As `calcseg_tf.predict` takes it.")
+
+
+def main() -> None:
+    """Compares both exams and prints the table."""
+    from calcseg_tf.bulk.local_model import LocalModel
+    from calcseg_tf.clinical.alignment import Motion
+    from calcseg_tf.comparing import CompareConfig, compare
+    from calcseg_tf.inference.tiling import DEFAULT_TILE_SIZE
+    from data_prep.dicom.header import ReadOptions
+
+    config = CompareConfig(
+        prior=pathlib.Path(_PRIOR.value),
+        current=pathlib.Path(_CURRENT.value),
+        prior_roi=_PRIOR_ROI.value,
+        current_roi=_CURRENT_ROI.value,
+        model=LocalModel(pathlib.Path(_MODEL_DIR.value), DEFAULT_TILE_SIZE, _THRESHOLD.value),
+        output_dir=pathlib.Path(_OUTPUT_DIR.value),
+        motion=Motion(_ALIGNMENT.value),
+        anyway=_COMPARE_ANYWAY.value,
+        read_options=ReadOptions(_FOR_PROCESSING.value, _VOI_LUT.value),
+    )
+    print(DISCLAIMER)
+    compare(config, lambda line: print(line, flush=True))
+
+
+if __name__ == "__main__":
+    run(main)
