@@ -42,7 +42,6 @@ def main() -> None:
     from calcseg_tf.bulk.local_model import LocalModel
     from calcseg_tf.clinical.alignment import Motion
     from calcseg_tf.comparing import CompareConfig, compare
-    from calcseg_tf.inference.tiling import DEFAULT_TILE_SIZE
     from data_prep.dicom.header import ReadOptions
 
     config = CompareConfig(
@@ -50,7 +49,7 @@ def main() -> None:
         current=pathlib.Path(_CURRENT.value),
         prior_roi=_PRIOR_ROI.value,
         current_roi=_CURRENT_ROI.value,
-        model=LocalModel(pathlib.Path(_MODEL_DIR.value), DEFAULT_TILE_SIZE, _THRESHOLD.value),
+        model=LocalModel(pathlib.Path(_MODEL_DIR.value), threshold=_THRESHOLD.value),
         output_dir=pathlib.Path(_OUTPUT_DIR.value),
         motion=Motion(_ALIGNMENT.value),
         anyway=_COMPARE_ANYWAY.value,

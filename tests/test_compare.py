@@ -74,7 +74,7 @@ def _compare(files, out, prior, current, **options):
     config = CompareConfig(
         prior=files / prior,
         current=files / current,
-        model=LocalModel(files / "model", 64),
+        model=LocalModel(files / "model"),
         output_dir=out,
         read_options=ReadOptions(),
         **{**given, **options},

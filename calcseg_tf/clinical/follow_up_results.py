@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 
 from calcseg_tf.clinical.alignment import LEAST_FOR_AFFINE, LEAST_TO_ALIGN, MARGIN, MOST_ROTATION_DEG, MOST_SCALE
 from calcseg_tf.clinical.calcification import Calcification
+from calcseg_tf.clinical.content import statistics_content
 from calcseg_tf.clinical.definitions import DEFINITIONS
 from calcseg_tf.clinical.follow_up import GROWN_RATIO, Change, FollowUp
 from calcseg_tf.clinical.follow_up_exams import Exam
 from calcseg_tf.clinical.follow_up_figure import write_comparison_figure
 from calcseg_tf.clinical.matching import GATE_MM, GATE_PX, SIZE_WEIGHT
-from calcseg_tf.clinical.results import replace_folder, require_replaceable, statistics_content
+from calcseg_tf.clinical.results import replace_folder, require_replaceable
 from data_prep.command import DISCLAIMER
 
 __all__ = ["CHANGES_FILE", "COMPARISON_FILE", "FIGURE_FILE", "comparison_content", "write_comparison"]
