@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.fakes.commands import ROOT, assert_one_line_error, command, environment
+from tests.fakes.commands import ROOT, assert_one_line_error, command, environment, heed_interrupt
 from tests.fakes.records import fake_record, write_fake_records
 from tests.test_commands import bright_spots, write_model
 
@@ -22,7 +22,7 @@ def start(folder, name):
     )  # fmt: skip
     return subprocess.Popen(
         line, cwd=ROOT, env={**environment(), "TMPDIR": str(folder / name / "tmp")}, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=heed_interrupt, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from calcseg_tf.prediction import Status
 from data_prep.errors import InputError, UnfinishedError
 from tests.bulk.brightness import BLACK_HOLE, DEADLY, DEADLY_ONCE, Brightness, BrightnessModel, in_threads
 from tests.bulk.test_running import contents, rows
-from tests.fakes.commands import ROOT, assert_one_line_error, environment
+from tests.fakes.commands import ROOT, assert_one_line_error, environment, heed_interrupt
 from tests.fakes.folder import write_png
 
 IMAGES = 4
@@ -50,8 +50,10 @@ def start(archive, out, seconds=0.0, workers=2, limit_kib=None):
     line = list(map(str, line))
     if limit_kib is not None:  # of the size of every file: the system refuses as it does where the disk is full
         line = ["bash", "-c", f'ulimit -f {limit_kib}; exec "$@"', "bash", *line]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(line, cwd=ROOT, env=environment(), text=True, start_new_session=True, **pipes)
+    return subprocess.Popen(
+        line, cwd=ROOT, env=environment(), text=True, start_new_session=True, preexec_fn=heed_interrupt,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
 
 
 def end(running):

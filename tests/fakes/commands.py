@@ -3,11 +3,12 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 
-__all__ = ["ROOT", "assert_one_line_error", "command", "environment", "run_module", "run_modules"]
+__all__ = ["ROOT", "assert_one_line_error", "command", "environment", "heed_interrupt", "run_module", "run_modules"]
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -20,6 +21,11 @@ def environment() -> dict[str, str]:
 def command(module: str, *arguments: str, **flags: object) -> list[str]:
     """The command line of `python -m module --name=value ...`."""
     return [sys.executable, "-m", module, *arguments, *(f"--{name}={value}" for name, value in flags.items())]
+
+
+def heed_interrupt() -> None:
+    """Lets a child take Ctrl-C: a shell lets what it runs in the background ignore it, tests and their children too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run_module(module: str, *arguments: str, **flags: object) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,7 @@ from data_prep.datasets import Folder
 from data_prep.errors import InputError, UnfinishedError
 from data_prep.manifest import read_manifest
 from data_prep.tfrecord import read_tfrecord
-from tests.fakes.commands import ROOT, assert_one_line_error, command, environment, run_module
+from tests.fakes.commands import ROOT, assert_one_line_error, command, environment, heed_interrupt, run_module
 from tests.fakes.dicom import fake_uid, write_dicom
 from tests.fakes.folder import fake_mask, fake_pixels, write_folder, write_png
 
@@ -157,8 +157,7 @@ def begin_and_wait_for(shards, out, *popen, **flags):
     running = subprocess.Popen(
         command("data_prep.convert", **flags, output_dir=out),
         cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # A shell lets what it runs in the background ignore Ctrl-C, the tests and their children too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=heed_interrupt,
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while len(list(out.glob("*.tfrecord"))) < shards:
