@@ -137,9 +137,8 @@ class Engine(FullResolution):
     def step(self, plan: Plan, state: State) -> tuple[tf.Tensor, State]:
         """Computes as many whole rows of cells as a step holds, one at least."""
         begin = plan.before[state.row]
-        fitting = tf.searchsorted(plan.before, [begin + self._cells_per_step], side="right")[0] - 1
-        with_one = tf.searchsorted(plan.before, [begin], side="right")[0]
-        last = tf.maximum(fitting, with_one)
+        fitting = _count_up_to(plan.before, begin + self._cells_per_step) - 1
+        last = tf.maximum(fitting, _count_up_to(plan.before, begin))
         end = plan.before[last]
         # Slots: the bank, the row above, then what is computed here.
         above = plan.before[tf.maximum(state.row - 1, 0)]
@@ -226,3 +225,8 @@ class Engine(FullResolution):
             features = stage.apply(tf.reshape(pool, [-1, stage.channels]), index, weights)
             offset += stage.reach
         return tf.transpose(features[..., 0], [2, 0, 1]), tuple(taken)
+
+
+def _count_up_to(values: tf.Tensor, most: tf.Tensor) -> tf.Tensor:
+    """Counts the values that are `most` at most."""
+    return tf.reduce_sum(tf.cast(values <= most, tf.int32))

@@ -73,13 +73,6 @@ class FullResolution(abc.ABC):
         )
         return self.assemble(plan, tf.cond(number > 0, parts.concat, self.no_parts))
 
-    def windows(self, image: tf.Tensor) -> tf.Tensor:
-        """Applies the network to windows of one size, each taken as an image of its own; as `whole`.
-
-        A network that has windows of its own (`ModelConfig.fixed_tile_px`) is applied to those as they are.
-        """
-        return self.whole(image)
-
     def no_parts(self) -> tf.Tensor:
         """Returns what joins no part: an image may need no step."""
         return tf.zeros([0, *(size or 0 for size in self.part_shape[1:])])

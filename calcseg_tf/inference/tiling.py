@@ -126,10 +126,6 @@ class TiledNetwork(FullResolution):
         band = tf.ensure_shape(tf.transpose(tiles.concat(), [1, 0, 2]), self.part_shape)
         return band, number * height + tf.minimum(top + self.tile_size, height)
 
-    def windows(self, image: tf.Tensor) -> tf.Tensor:
-        """Applies the network as it is; see `FullResolution.windows`."""
-        return self.network(image)
-
     def _tile(self, plan: Plan, top: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
         """Predicts one tile: float32 [batch, rows, columns, 1]."""
         image, air = plan.image, plan.air_logits

@@ -41,7 +41,8 @@ class ServedModel(tf.Module):
         image = tf.TensorSpec([None, None, None, 1], tf.float32)
         # Traced once, though two places call each.
         self._probability = tf.function(lambda image: tf.sigmoid(way.whole(image)), input_signature=[image])
-        self._window = tf.function(lambda image: tf.sigmoid(way.windows(image)), input_signature=[image])
+        # As the layers have it, for runtimes that know no loop of changing shapes.
+        self._window = tf.function(lambda image: tf.sigmoid(network(image, training=False)), input_signature=[image])
         methods = {
             SERVING_DEFAULT: self.predict,
             PREDICT_PNG: self.predict_png,

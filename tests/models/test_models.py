@@ -9,7 +9,7 @@ from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.model_directory import ModelInfo, load_network, save_weights, write_info
 from calcseg_tf.models import model_config, model_name, model_names
 from calcseg_tf.models.normalization import BatchNormalization
-from calcseg_tf.serving.signatures import SERVING_DEFAULT, save_model
+from calcseg_tf.serving.signatures import SERVING_DEFAULT, ServedModel, save_model
 from data_prep.errors import InputError
 from tests.models.networks import SMALL, network_of
 
@@ -91,7 +91,8 @@ def test_every_model_goes_through_its_model_directory_into_the_predictor(name, t
 def test_every_model_is_served_as_it_predicts(name, tmp_path):
     write_info(tmp_path, ModelInfo(model_config(name, **SMALL[name]), None, {}))
     save_weights(tmp_path, network_of(name, small=True))
-    save_model(*load_network(tmp_path), tmp_path / "1")
+    network, info = load_network(tmp_path)
+    save_model(ServedModel(network, info.model), tmp_path / "1")
     intensity = some_image(700, 70)[:1]
     served = tf.saved_model.load(str(tmp_path / "1")).signatures[SERVING_DEFAULT](image=intensity)["probability"]
     predicted = Predictor.load(tmp_path).probability(intensity.numpy()[0, :, :, 0])
