@@ -72,6 +72,8 @@ class Engine(FullResolution):
     """Applies a chain of convolutions to whole images, in stock TensorFlow operations; `plan` reads the weights."""
 
     def __init__(self, normalization: IntensityNormalization, stages: tuple[Stage, ...], cell_px: int) -> None:
+        if any(2 * stage.reach > cell_px for stage in stages):
+            raise ValueError(f"a stage sees more than its neighbouring cells of {cell_px} px")
         self._normalization = normalization
         self._stages = stages
         self._grid = CellGrid(cell_px, sum(stage.reach for stage in stages))

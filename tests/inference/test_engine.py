@@ -13,7 +13,7 @@ from calcseg_tf.inference.stages import stages_of
 from calcseg_tf.inference.tiling import TiledNetwork
 from calcseg_tf.models import build_network, model_config
 from calcseg_tf.models.parallel_conv import use_convolution
-from tests.inference.test_tiling import AIR, SMALL, TOLERANCE, images, make_network, scrambled
+from tests.inference.test_tiling import AIR, SMALL, TOLERANCE, difference, images, make_network, scrambled
 
 AIR_VALUES = (0.0, 0.25)
 
@@ -145,6 +145,18 @@ def test_the_engine_takes_the_fcn_alone():
     assert isinstance(full_resolution(make_network(**SMALL), model_config("fcn", **SMALL)), Engine)
     with pytest.raises(ValueError, match="the engine wants a convolution; found layer"):
         stages_of([keras.layers.Dense(3, name="dense")])
+
+
+@pytest.mark.parametrize(("kernel_px", "kind"), [(33, Engine), (35, TiledNetwork)])
+def test_a_kernel_that_sees_past_the_neighbouring_cell_takes_tiles(kernel_px, kind):
+    options = {"widths": (2,), "kernel_sizes": (kernel_px,), "head_kernel_size": 1}
+    network = make_network(**options)
+    way = full_resolution(network, model_config("fcn", **options))
+    assert type(way) is kind
+    image = images(4, 1, 150, 140, [(0, 60, 150, 80)])
+    assert difference(network, way, image) <= TOLERANCE
+    with pytest.raises(ValueError, match="a stage sees more than its neighbouring cells of 8 px"):
+        Engine(network.layers[1], stages_of(network.layers[2:]), 8)
 
 
 def test_the_commonest_value_is_air():
