@@ -2,11 +2,12 @@
 
 import contextlib
 import dataclasses
+import gc
 import json
 import os
-import traceback
 import zlib
 from collections.abc import Iterator
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import tensorflow as tf
@@ -157,13 +158,21 @@ def needing_workers(cluster: Cluster | None) -> Iterator[None]:
     except (errors.UnavailableError, errors.AbortedError, errors.CancelledError, errors.DeadlineExceededError) as error:
         if cluster is None:
             raise
-        # A reduction that fails leaves its thread pool open, in a cycle of frames and errors; collected at exit, the
-        # pool may find its pipe closed before it, and Python prints a traceback below the line.
-        traceback.clear_frames(error.__traceback__)
+        _end_thread_pools()
         raise UnfinishedError(
             f"another worker of TF_CONFIG ended or cannot be reached ({type(error).__name__}); its own output says "
             "why. Start all workers again to go on"
         ) from None
+
+
+def _end_thread_pools() -> None:
+    """Ends the thread pool that a failed reduction of TensorFlow's leaves open.
+
+    The error's frames hold it, in cycles, until exit, where it may find its pipe closed before it and Python prints a
+    traceback below the user's line. Nothing but the collector knows it.
+    """
+    for pool in [found for found in gc.get_objects() if type(found) is ThreadPool]:
+        pool.terminate()
 
 
 def _gpus(config: DeviceConfig) -> list[Any]:
