@@ -86,17 +86,32 @@ def rank(key: str, seed: int) -> str:
     return hashlib.sha256(f"{seed}:{key}".encode()).hexdigest()
 
 
-def assign_splits(keys: Iterable[str], train_fraction: float, seed: int) -> dict[str, str]:
+def assign_splits(
+    keys: Iterable[str], train_fraction: float, seed: int, named: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Assigns patients or images to "train" and "test".
 
-    The nearest whole number to `train_fraction` of them goes to train, at least one to either side. The result depends
-    on the set of keys alone.
+    Those with a named side go there; of the others, the nearest whole number to `train_fraction` goes to train. Each
+    side gets at least one. The result depends on the set of keys, and of the named, alone.
+
+    Args:
+        keys: The patients or images.
+        train_fraction: Between 0 and 1.
+        seed: Of the draw.
+        named: Key -> side, for those whose side is not drawn.
 
     Raises:
-        InputError: Fewer than two keys.
+        InputError: Fewer than two keys, or all named to one side.
     """
+    named = named or {}
     ordered = sorted(set(keys), key=lambda key: (rank(key, seed), key))
     if len(ordered) < 2:
         raise InputError(f"a split needs at least 2 to choose from; found {len(ordered)}")
-    train = min(max(math.floor(train_fraction * len(ordered) + 0.5), 1), len(ordered) - 1)
-    return {key: _TRAIN if index < train else _TEST for index, key in enumerate(ordered)}
+    drawn = [key for key in ordered if key not in named]
+    sides = {named[key] for key in ordered if key in named}
+    if not drawn and len(sides) < 2:
+        raise InputError(f"a split needs both sides; every side is named, and all are {sides.pop()}")
+    least, most = int(_TRAIN not in sides), len(drawn) - int(_TEST not in sides)
+    train = min(max(math.floor(train_fraction * len(drawn) + 0.5), least), most)
+    chosen = {key: _TRAIN if index < train else _TEST for index, key in enumerate(drawn)}
+    return {key: named.get(key) or chosen[key] for key in ordered}

@@ -184,6 +184,9 @@ def write_plan(plan: Plan) -> Conversion:
         )
         told = tuple(sorted(Rejection(identity.file(bad.file), bad.reason) for bad in rejected))
         manifest = dataclasses.replace(manifest, rejected=told)
+        if any(job.case.overrides.split for task in tasks for job in task.jobs):
+            named = "Where cases.csv names a side, it is that one."
+            manifest = dataclasses.replace(manifest, split_rule=f"{manifest.split_rule} {named}")
         write_text(config.output_dir / MANIFEST_NAME, render_manifest(manifest))
     files_of = {job.image_id: job.case.file for task in tasks for job in task.jobs}
     warnings = tuple(sorted(ImageWarning(files_of[found.image], found.warning) for found in manifest.warnings))
@@ -234,10 +237,24 @@ def _split(cases: Sequence[Case], patients: Mapping[str, str], config: ConvertCo
             f"({len(cases)} image{'s' if len(cases) > 1 else ''}): {hint}",
             config.data_dir,
         )
-    side = assign_splits(unit.values(), config.train_fraction, config.seed)
+    side = assign_splits(unit.values(), config.train_fraction, config.seed, _named_sides(cases, unit, config.data_dir))
     # In the order of the seed, so that a shard mixes patients.
     ordered = sorted(cases, key=lambda case: rank(case.key, config.seed))
     return {split: tuple(case for case in ordered if side[unit[case.key]] == split) for split in SPLITS}
+
+
+def _named_sides(cases: Sequence[Case], unit: Mapping[str, str], data_dir: pathlib.Path) -> dict[str, str]:
+    """Returns unit -> side for the patients (or images) of which an image has its side named."""
+    named: dict[str, str] = {}
+    for case in cases:
+        side = case.overrides.split
+        if side is not None and named.setdefault(unit[case.key], side) != side:
+            raise InputError(
+                f"images of one patient must be on one side; {case.file} is named {side}, another of its patient "
+                f"{named[unit[case.key]]}",
+                data_dir,
+            )
+    return named
 
 
 def _tasks(plan: Plan, identity: Identity) -> list[ShardTask]:

@@ -21,12 +21,14 @@ class Overrides:
         laterality: Which breast.
         view: Which projection.
         pixel_spacing_mm: (row, column), both greater than 0.
+        split: Side of the split that the image's patient is on, one of `schema.SPLITS`.
     """
 
     patient: str | None = None
     laterality: Laterality | None = None
     view: View | None = None
     pixel_spacing_mm: tuple[float, float] | None = None
+    split: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

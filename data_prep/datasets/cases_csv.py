@@ -9,12 +9,13 @@ from data_prep.datasets.case import Overrides
 from data_prep.dicom.terms import is_spacing_mm
 from data_prep.errors import InputError
 from data_prep.mammogram import Laterality, View
+from data_prep.schema import SPLITS
 
 __all__ = ["CASES_CSV", "read_cases_csv"]
 
 CASES_CSV = "cases.csv"
 _FILE = "file"
-_COLUMNS = (_FILE, "patient", "laterality", "view", "pixel_spacing_mm")
+_COLUMNS = (_FILE, "patient", "laterality", "view", "pixel_spacing_mm", "split")
 _LATERALITIES = {
     "": None,
     "L": Laterality.LEFT,
@@ -27,8 +28,8 @@ _LATERALITIES = {
 def read_cases_csv(data_dir: pathlib.Path) -> Mapping[str, tuple[int, Overrides]]:
     """Reads `<data_dir>/cases.csv`: UTF-8, commas, a header with `file` and any of the other columns in any order.
 
-    `file` is relative to the data directory, `pixel_spacing_mm` one length in mm or "row;column". An empty cell leaves
-    what the DICOM header says.
+    `file` is relative to the data directory, `pixel_spacing_mm` one length in mm or "row;column", `split` the side that
+    the image's patient is on, "train" or "test". An empty cell leaves what the DICOM header says, or the side open.
 
     Returns:
         file -> (line in the table, overrides); empty where there is no table.
@@ -81,6 +82,9 @@ def _add_row(
         raise InputError("laterality must be L or R, or empty", where)
     if view not in View._value2member_map_:
         raise InputError(f"view must be one of {', '.join(v.value for v in View if v.value)}, or empty", where)
+    split = row.get("split", "").lower()
+    if split and split not in SPLITS:
+        raise InputError(f"split must be {' or '.join(SPLITS)}, or empty", where)
     table[file] = (
         line,
         Overrides(
@@ -88,6 +92,7 @@ def _add_row(
             laterality=_LATERALITIES[laterality],
             view=View(view) if view else None,
             pixel_spacing_mm=_spacing(row.get("pixel_spacing_mm", ""), where),
+            split=split or None,
         ),
     )
 

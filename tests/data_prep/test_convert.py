@@ -127,6 +127,23 @@ def test_pngs_take_patient_side_and_spacing_from_cases_csv(tmp_path):
             assert record.pixel_spacing_source == "cases.csv"
 
 
+def test_a_side_named_in_cases_csv_is_its_patients_side(tmp_path):
+    write_folder(tmp_path / "in")
+    drawn = convert(tmp_path / "in", tmp_path / "drawn", public_ids=True).manifest
+    assert "cases.csv" not in drawn.split_rule
+    moved = min(place.patient for place in drawn.split.values() if place.split == "test")
+    number = int(moved[-4:]) - 1
+    table = tmp_path / "in" / "cases.csv"
+    table.write_text(f"file,split\ncase{number}/view1.dcm,train\n")
+    manifest = convert(tmp_path / "in", tmp_path / "named", public_ids=True).manifest
+    sides = {place.split for place in manifest.split.values() if place.patient == moved}
+    assert sides == {"train"}
+    assert manifest.split_rule.endswith("Where cases.csv names a side, it is that one.")
+    table.write_text(f"file,split\ncase{number}/view0.dcm,test\ncase{number}/view1.dcm,train\n")
+    with pytest.raises(InputError, match=r"one patient must be on one side; case.*/view1.dcm is named train"):
+        convert(tmp_path / "in", tmp_path / "both", public_ids=True)
+
+
 def test_split_by_image_needs_no_patient_and_says_what_it_is(tmp_path):
     for number in range(4):
         write_png(tmp_path / "in" / f"{number}.png", fake_pixels(number, bits=16))

@@ -79,6 +79,22 @@ def test_the_split_keeps_the_fraction_fills_both_sides_and_ignores_order(keys, f
     assert assign_splits(shuffled, fraction, seed) == sides
 
 
+@given(st.sets(NAMES, min_size=2), st.floats(0.01, 0.99), st.integers(0, 9), st.data())
+def test_named_sides_are_kept_the_others_drawn_and_both_sides_filled(keys, fraction, seed, data):
+    named = data.draw(st.dictionaries(st.sampled_from(sorted(keys)), st.sampled_from(["train", "test"])))
+    if len(named) == len(keys) and len(set(named.values())) == 1:
+        with pytest.raises(InputError, match="a split needs both sides"):
+            assign_splits(keys, fraction, seed, named)
+        return
+    sides = assign_splits(keys, fraction, seed, named)
+    assert set(sides) == keys
+    assert set(sides.values()) == {"train", "test"}
+    assert {key: sides[key] for key in named} == named
+    train = sum(side == "train" for key, side in sides.items() if key not in named)
+    drawn = len(keys) - len(named)
+    assert abs(train - fraction * drawn) <= 1.0
+
+
 def test_another_seed_gives_another_split():
     keys = [f"patient{number}" for number in range(40)]
     assert assign_splits(keys, 0.75, 0) != assign_splits(keys, 0.75, 1)

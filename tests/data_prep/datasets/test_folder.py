@@ -142,6 +142,7 @@ def test_cases_csv_may_leave_out_the_folder_of_images(tmp_path):
         ("file,pixel_spacing_mm\na.dcm,nan\n", "row;column"),
         ("file,pixel_spacing_mm\na.dcm,1e-300\n", "row;column"),
         ("file,pixel_spacing_mm\na.dcm,0.07;1e300\n", "row;column"),
+        ("file,split\na.dcm,valid\n", "split must be train or test, or empty"),
         ('file\n"a.dcm\n', "not a table of comma-separated values"),
     ],
 )
