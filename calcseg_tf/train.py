@@ -35,6 +35,7 @@ _CROPS = flags.DEFINE_integer("crops_per_image", 32, "Crops drawn each time a ma
 _SHARE = flags.DEFINE_float("calcification_share", 0.5, "Share of crops drawn around a calcification.")
 _ROTATION = flags.DEFINE_float("max_rotation_degrees", 35.0, "Crops turn within [-max, max].")
 _FLIP = flags.DEFINE_bool("horizontal_flip", True, "Mirror half of the crops.")
+_ZOOM = flags.DEFINE_float("max_zoom_factor", 1.0, "Crops are magnified or reduced by up to this factor; 1: not.")
 _CONTRAST = flags.DEFINE_float("max_contrast_factor", 1.0, "Crops change contrast by up to this factor; 1: not.")
 _EDGES = flags.DEFINE_float("edge_share", 0.0, "Share of crops that get an artificial edge, as films have; 0: none.")
 _OPTIMIZER = flags.DEFINE_string("optimizer", "sgd", "sgd (the paper's) or adam.")
@@ -109,7 +110,7 @@ def main() -> None:
             crops_per_image=_CROPS.value,
             calcification_share=_SHARE.value,
             seed=_SEED.value,
-            augment=AugmentConfig(_ROTATION.value, _FLIP.value, _CONTRAST.value, _EDGES.value),
+            augment=AugmentConfig(_ROTATION.value, _FLIP.value, _ZOOM.value, _CONTRAST.value, _EDGES.value),
         ),
         loss=LossConfig(
             _LOSS.value, _RATIO.value, _FLOOR.value, _POSITIVE_WEIGHT.value, _FOCAL_ALPHA.value, _FOCAL_GAMMA.value

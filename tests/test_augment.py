@@ -153,6 +153,43 @@ def test_an_angle_out_of_range_is_refused(degrees):
         AugmentConfig(max_rotation_degrees=degrees)
 
 
+def test_zoom_magnifies_and_reduces_about_the_middle_by_at_most_its_factor():
+    config = AugmentConfig(max_rotation_degrees=0.0, horizontal_flip=False, max_zoom_factor=2.0)
+    outer = config.outer_size(41)
+    rows, columns = np.indices((outer, outer)) - (outer - 1) / 2
+    disk = np.repeat((np.hypot(rows, columns) < 8)[None, ..., None], 40, axis=0)
+    image, mask = augment(disk.astype(np.float32), disk.astype(np.uint8), 41, seed_of(5), config)
+    factors = np.sqrt(image.numpy().sum(axis=(1, 2, 3)) / disk[0].sum())
+    assert 0.49 < factors.min() < 0.7
+    assert 1.4 < factors.max() < 2.01
+    assert 0.35 < np.mean(factors > 1) < 0.65
+    # The mask goes with it, and stays in the middle.
+    np.testing.assert_allclose(np.sqrt((mask.numpy() == 1).sum(axis=(1, 2, 3)) / disk[0].sum()), factors, atol=0.1)
+    for crop in image.numpy()[..., 0]:
+        at = np.argwhere(crop > 0.5)
+        np.testing.assert_allclose(at.mean(axis=0), (20, 20), atol=0.3)
+
+
+@given(
+    st.integers(1, 70), st.sampled_from([0.0, 10.0, 45.0]), st.sampled_from([1.0, 1.1, 1.5, 2.0]), st.integers(0, 2**31)
+)
+@settings(max_examples=25, deadline=None)
+def test_the_outer_square_holds_the_crop_at_every_zoom(crop_size, degrees, zoom, number):
+    config = AugmentConfig(degrees, horizontal_flip=False, max_zoom_factor=zoom)
+    outer = config.outer_size(crop_size)
+    image, mask = tf.ones([8, outer, outer, 1]), tf.zeros([8, outer, outer, 1], tf.uint8)
+    image, mask = augment(image, mask, crop_size, seed_of(number), config)
+    assert image.shape == (8, crop_size, crop_size, 1)
+    assert set(np.unique(mask)) == {BACKGROUND}
+    np.testing.assert_allclose(image, 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.5, math.nan])
+def test_a_zoom_out_of_range_is_refused(factor):
+    with pytest.raises(InputError, match="--max_zoom_factor must be 1 to 2"):
+        AugmentConfig(max_zoom_factor=factor)
+
+
 def test_edges_are_added_to_their_share_of_the_crops_and_to_no_other():
     image = tf.fill([400, 16, 16, 1], 0.5)
     edged, mask = augment(image, tf.zeros([400, 16, 16, 1], tf.uint8), 16, seed_of(2), edges(0.25))
