@@ -4,6 +4,10 @@
 
 Writes a data set that `data_prep.convert --dataset=folder` reads: `implant-0001.dcm` with its mask `implant-0001.png`
 and so on, `calcifications.csv` (one row a calcification) and `implant.json` (settings, counts, rejected files).
+
+A mask holds the calcified matter. Of a rim it holds the wall alone, a ring; what the wall encloses is in
+`implant-0001_ignore.png`, neither calcification nor background: calcium lies before and behind it. Each dash of a
+vessel's wall is a calcification; all of a vessel share the number in the table's column `cluster`.
 """
 
 import os
@@ -31,11 +35,16 @@ _CLUSTERS = flags.DEFINE_integer("clusters_per_mammogram", 6, "Clusters of 8 to 
 _SNR_MIN = flags.DEFINE_float("snr_min", 5.0, "Signal-to-noise ratio of the faintest; 3 to 5 is barely visible.")
 _SNR_MAX = flags.DEFINE_float("snr_max", 30.0, "Signal-to-noise ratio of the most obvious.")
 _BLUR_MM = flags.DEFINE_float("blur_mm", 0.04, "Detector blur: standard deviation of a Gaussian point spread.")
+_VARIETY = flags.DEFINE_enum(
+    "variety", "basic", ["basic", "full"],
+    "basic: isolated calcifications and clusters. full: also vessels, popcorn, rims, milk of calcium and dense "
+    "clusters of fine pleomorphic ones, a few of each a mammogram.",
+)  # fmt: skip
 
 
 def _implant() -> None:
+    from data_prep.implants.config import ImplantConfig, Variety
     from data_prep.implants.implanting import CALCIFICATIONS_FILE, SUMMARY_FILE, implant_folder
-    from data_prep.implants.placement import ImplantConfig
 
     config = ImplantConfig(
         seed=_SEED.value,
@@ -45,6 +54,7 @@ def _implant() -> None:
         snr_min=_SNR_MIN.value,
         snr_max=_SNR_MAX.value,
         blur_mm=_BLUR_MM.value,
+        variety=Variety(_VARIETY.value),
     )
     output_dir = pathlib.Path(_OUTPUT_DIR.value)
     print(f"Implanting the mammograms of {_BACKGROUND_DIR.value} into {output_dir}, seed {config.seed}.", flush=True)

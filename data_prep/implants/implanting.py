@@ -19,8 +19,9 @@ import tqdm
 from data_prep.command import DISCLAIMER
 from data_prep.dicom.header import read_header
 from data_prep.errors import InputError
+from data_prep.implants.config import ImplantConfig
 from data_prep.implants.dicom_file import NeutralNames, write_dicom
-from data_prep.implants.placement import ImplantConfig, Implanted, implant_mammogram
+from data_prep.implants.placement import Implanted, implant_mammogram
 from data_prep.mammogram import Mammogram, SpacingSource, is_dicom, read_mammogram
 from data_prep.png import encode_png
 from data_prep.split import patient_key
@@ -60,7 +61,7 @@ class Summary:
         mammograms: Number written.
         patients: Number of patients among them.
         calcifications: Number implanted.
-        clusters: Number of clusters among them.
+        clusters: Number of clusters among them; a vessel is one.
         left_out: Isolated calcifications and clusters asked for that found no site.
         share_by_area_px: Share of calcifications by area: below 10 px, 10 to 49, 50 to 100, above 100.
         rejected: Files that were passed over.

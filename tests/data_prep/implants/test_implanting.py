@@ -11,9 +11,9 @@ from scipy import ndimage
 
 from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
+from data_prep.implants.config import ImplantConfig
 from data_prep.implants.dicom_file import NeutralNames, write_dicom
 from data_prep.implants.implanting import implant_folder
-from data_prep.implants.placement import ImplantConfig
 from data_prep.mammogram import Laterality, SpacingSource, View, read_mammogram
 from data_prep.png import decode_grey_png, encode_png
 from tests.data_prep.implants.test_placement import breast

@@ -7,7 +7,8 @@ import pytest
 from scipy import ndimage
 
 from data_prep.errors import InputError
-from data_prep.implants.placement import ImplantConfig, implant_mammogram
+from data_prep.implants.config import ImplantConfig
+from data_prep.implants.placement import implant_mammogram
 from data_prep.implants.site import local_noise
 from data_prep.mammogram import Mammogram, SpacingSource
 
@@ -29,6 +30,22 @@ def breast(height=640, width=560, level=0.4, noise=0.01, seed=0, bits_stored=12,
 def implanted(config=FEW):
     background, inside = breast()
     return background, inside, implant_mammogram(background, config)
+
+
+def test_basic_is_what_it_has_always_been():
+    # Data sets and the figures on them rest on it: (shape, top, left, area in px, contrast).
+    _, _, result = implanted()
+    isolated = [placed for placed in result.calcifications if placed.cluster is None]
+    assert [
+        (placed.calcification.shape.value, placed.top, placed.left, placed.calcification.area_px) for placed in isolated
+    ] == [
+        ("irregular", 423, 33, 7), ("round", 366, 358, 3), ("irregular", 449, 93, 3), ("round", 395, 214, 13),
+        ("round", 67, 56, 58), ("elongated", 411, 134, 28), ("irregular", 412, 386, 3), ("round", 482, 240, 13),
+    ]  # fmt: skip
+    contrasts = [0.0782, 0.1450, 0.1732, 0.1295, 0.0412, 0.0788, 0.0902, 0.1169]
+    assert [placed.contrast for placed in isolated] == pytest.approx(contrasts, abs=6e-5)
+    assert [sum(placed.cluster == number for placed in result.calcifications) for number in (1, 2)] == [22, 18]
+    assert (result.mask.sum(), result.rim.sum()) == (439, 359)
 
 
 def test_components_of_the_mask_are_the_calcifications_one_to_one():
