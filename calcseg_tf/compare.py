@@ -13,12 +13,13 @@ _PRIOR_ROI = flags.DEFINE_string(
     "prior_roi",
     None,
     "Region of the prior exam, in pixels: 'row,column row,column' are two opposite corners of a rectangle, three pairs "
-    "or more a polygon; or a JSON file of such pairs, or a DICOM segmentation (.dcm), of which the convex hull counts.",
+    "or more a polygon; or a JSON file of such pairs, or a DICOM file (.dcm) drawn on this exam: a segmentation, of "
+    "which the convex hull counts, or a structured report or presentation state with one closed outline.",
     required=True,
 )
 _CURRENT_ROI = flags.DEFINE_string("current_roi", None, "Region of the current exam, likewise.", required=True)
 _OUTPUT_DIR = flags.DEFINE_string(
-    "output_dir", None, "Receives comparison.json, comparison.csv and comparison.png.", required=True
+    "output_dir", None, "Receives comparison.html, comparison.json, comparison.csv and comparison.png.", required=True
 )
 _THRESHOLD = flags.DEFINE_float("threshold", None, "Overrides the model's operating threshold, in (0, 1).")
 _ALIGNMENT = flags.DEFINE_enum(

@@ -70,7 +70,8 @@ def compare(config: CompareConfig, say: Callable[[str], None]) -> FollowUp:
     regions = {}
     for name, mammogram in mammograms.items():
         try:
-            regions[name] = read_region(told[name], (mammogram.pixels.shape[0], mammogram.pixels.shape[1]))
+            size = (mammogram.pixels.shape[0], mammogram.pixels.shape[1])
+            regions[name] = read_region(told[name], size, paths[name])
         except InputError as error:
             raise InputError(f"{error.rule}{f' ({error.where})' if error.where else ''}", f"--{name}_roi") from None
     threshold, model = config.model.describe()

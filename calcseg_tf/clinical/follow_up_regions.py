@@ -1,4 +1,4 @@
-"""Reads the regions of a follow-up: pixels told on the command line, a JSON file, or a DICOM segmentation."""
+"""Reads the regions of a follow-up: pixels told on the command line, a JSON file, or a DICOM annotation."""
 
 import json
 import math
@@ -8,7 +8,8 @@ import re
 import numpy as np
 
 from calcseg_tf.clinical.region import Region
-from data_prep.dicom.segmentation import read_segmentation
+from data_prep.dicom.graphics import read_modality, read_outline, require_drawn_on
+from data_prep.dicom.segmentation import read_segmentation, read_segmentation_header
 from data_prep.errors import InputError
 from data_prep.mammogram import DICOM_SUFFIXES
 from data_prep.mask import BACKGROUND
@@ -19,29 +20,31 @@ _PAIR = re.compile(r"([+-]?[0-9]+(?:\.[0-9]+)?),([+-]?[0-9]+(?:\.[0-9]+)?)")
 _MOST_BYTES = 1 << 20
 _RULE = (
     "a region is 'row,column row,column' (two corners of a rectangle, both inside; three or more of a polygon), a JSON "
-    "file or a DICOM segmentation"
+    "file or a DICOM annotation (SEG, SR or PR)"
 )
 
 
-def read_region(told: str, size: tuple[int, int]) -> Region:
+def read_region(told: str, size: tuple[int, int], image: pathlib.Path) -> Region:
     """Reads a region and checks it against its image.
 
     Args:
         told: `row,column` pairs in px, separated by blanks: two opposite corner pixels of a rectangle, both part of it,
             or three or more corners of a polygon, (0, 0) being the centre of the first pixel. Else a file: JSON with a
-            list of such pairs, as it is or under "corners"; or a DICOM segmentation (`.dcm`) of the image, whose region
-            is the convex hull of all that is drawn.
+            list of such pairs, as it is or under "corners"; or a DICOM file (`.dcm`) that names the image as what it
+            was drawn on: a segmentation, whose region is the convex hull of all that is drawn, or a structured report
+            or presentation state with one closed outline.
         size: (height, width) of the image.
+        image: The image's file.
 
     Raises:
-        InputError: Unreadable, no region, outside the image, or of one pixel.
+        InputError: Unreadable, no region, of another image, outside the image, or of one pixel.
     """
     words = told.split()
     pairs = [_PAIR.fullmatch(word) for word in words]
     if words and all(pairs):
         region = _of_corners([(float(pair[1]), float(pair[2])) for pair in pairs if pair])
     elif pathlib.Path(told).suffix.lower() in DICOM_SUFFIXES:
-        region = _of_segmentation(pathlib.Path(told), size)
+        region = _of_dicom(pathlib.Path(told), size, image)
     elif pathlib.Path(told).suffix.lower() == ".json":
         region = _of_json(pathlib.Path(told))
     else:
@@ -87,7 +90,20 @@ def _is_pair(corner: object) -> bool:
     )
 
 
-def _of_segmentation(path: pathlib.Path, size: tuple[int, int]) -> Region:
+def _of_dicom(path: pathlib.Path, size: tuple[int, int], image: pathlib.Path) -> Region:
+    if read_modality(path) == "SEG":
+        return _of_segmentation(path, size, image)
+    try:
+        return Region.polygon(read_outline(path, image))
+    except InputError as error:
+        raise InputError(error.rule, path) from None
+
+
+def _of_segmentation(path: pathlib.Path, size: tuple[int, int], image: pathlib.Path) -> Region:
+    try:
+        require_drawn_on(read_segmentation_header(path).images, image)
+    except InputError as error:
+        raise InputError(error.rule, path) from None
     drawn = read_segmentation(path) != BACKGROUND
     if drawn.shape != size:
         raise InputError(
