@@ -86,7 +86,9 @@ def _compare(files, out, prior, current, **options):
 def test_two_exams_are_compared(told):
     out, ended = told
     assert ended["whole"].returncode == 0, ended["whole"].stderr
-    assert {path.name for path in (out / "whole").iterdir()} == {"comparison.json", "comparison.csv", "comparison.png"}
+    assert {path.name for path in (out / "whole").iterdir()} == {
+        "comparison.html", "comparison.json", "comparison.csv", "comparison.png"
+    }  # fmt: skip
     content = json.loads((out / "whole" / "comparison.json").read_text())
     assert content["table"]["count"] == {"prior": 7, "current": 7, "difference": 0}
     assert content["counts"] == {"persisted": 7, "grown": 0, "new": 0, "vanished": 0, "uncovered": 0}

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from calcseg_tf.clinical.matching import MOST_MATCHED, SIZE_WEIGHT, match, pair_gains
+from calcseg_tf.clinical.matching import MOST_MATCHED, match, pair_gains, size_costs
 
 __all__ = [
     "LEAST_FOR_AFFINE",
@@ -131,7 +131,7 @@ def align(
         return _none(f"alignment needs {LEAST_TO_ALIGN} calcifications in either exam; found {fewer} in one of them")
     if more > MOST_MATCHED:
         return _none(f"alignment takes at most {MOST_MATCHED} calcifications an exam; found {more}")
-    size_cost = SIZE_WEIGHT * np.log(prior_area[:, None] / current_area[None]) ** 2
+    size_cost = size_costs(prior_area, current_area)
     exams = _Exams(_complex(prior), _complex(current), size_cost, gate, motion is Motion.RIGID)
     largest = np.argsort(-prior_area, kind="stable")[:_MOST_SEARCHED], np.argsort(-current_area, kind="stable")
     search = exams.only(largest[0], largest[1][:_MOST_SEARCHED])

@@ -9,9 +9,9 @@ import numpy as np
 from calcseg_tf.clinical.alignment import Motion, Transform, align
 from calcseg_tf.clinical.calcification import Calcification
 from calcseg_tf.clinical.follow_up_exams import Exam
-from calcseg_tf.clinical.matching import GATE_MM, GATE_PX
+from calcseg_tf.clinical.matching import GATE_MM, GATE_PX, MOST_MATCHED, match, pair_gains, size_costs
 
-__all__ = ["GROWN_RATIO", "Change", "Figure", "FollowUp", "Status", "compare_exams"]
+__all__ = ["GROWN_RATIO", "Change", "Figure", "FollowUp", "Status", "compare_again", "compare_exams"]
 
 # Grown: half as large again, and by a pixel in diameter at the least: the outline of one and the same calcification
 # moves by that much between two exams.
@@ -132,16 +132,48 @@ def compare_exams(prior: Exam, current: Exam, motion: Motion = Motion.SIMILARITY
     follow_up = FollowUp(
         prior, current, _table(prior, current), unit, gate, alignment.transform, alignment.reason, None, None
     )
-    if alignment.transform is None:
-        return follow_up
-    first, second = alignment.pairs.T
-    distances = np.hypot(*(alignment.transform.apply(places[0][first]) - places[1][second]).T)
+    return follow_up if alignment.transform is None else _with_pairs(follow_up, before, after, alignment.pairs)
+
+
+def compare_again(follow_up: FollowUp, prior: Exam, current: Exam) -> FollowUp:
+    """Compares what another threshold finds in the same regions, by the motion that is known.
+
+    Args:
+        follow_up: Of both exams at the operating threshold.
+        prior: The exam before, at the other threshold.
+        current: The exam after, likewise.
+
+    Returns:
+        Without changes, and with a reason, where there is no motion or an exam has too many to be matched.
+    """
+    before, after = _members(prior), _members(current)
+    again = dataclasses.replace(
+        follow_up, prior=prior, current=current, table=_table(prior, current), residual=None, changes=None
+    )
+    if follow_up.transform is None:
+        return again
+    if (most := max(len(before), len(after))) > MOST_MATCHED:
+        return dataclasses.replace(again, reason=f"at most {MOST_MATCHED} calcifications are matched; found {most}")
+    moved = follow_up.transform.apply(_places(before) * _spacing(prior, again.unit))
+    costs = size_costs(*(np.array([_area(each, again.unit) for each in found]) for found in (before, after)))
+    places = _places(after) * _spacing(current, again.unit)
+    return _with_pairs(again, before, after, match(pair_gains(moved, places, costs, again.gate)))
+
+
+def _with_pairs(
+    follow_up: FollowUp, before: list[Calcification], after: list[Calcification], matched: np.ndarray
+) -> FollowUp:
+    """Adds what became of each calcification, of matched pairs int64 [pairs, 2]."""
+    assert follow_up.transform is not None
+    first, second = matched.T
+    moved = follow_up.transform.apply(_places(before)[first] * _spacing(follow_up.prior, follow_up.unit))
+    distances = np.hypot(*(moved - _places(after)[second] * _spacing(follow_up.current, follow_up.unit)).T)
     pairs = {
         int(one): (int(other), float(distance)) for one, other, distance in zip(first, second, distances, strict=True)
     }
     return dataclasses.replace(
         follow_up,
-        residual=float(np.sqrt((distances**2).mean())),
+        residual=float(np.sqrt((distances**2).mean())) if len(distances) else None,
         changes=_changes(follow_up, before, after, pairs),
     )
 

@@ -7,11 +7,12 @@ import numpy as np
 
 from calcseg_tf.clinical.region import Region, RegionStatistics, measure_region
 from calcseg_tf.clinical.statistics import ImageStatistics, measure
+from calcseg_tf.probability_map import to_codes
 from data_prep.dicom.access import header_text, parse_dicom
 from data_prep.errors import InputError
 from data_prep.mammogram import Mammogram, is_dicom
 
-__all__ = ["Exam", "describe_differences", "describe_notes", "exam_date", "measure_exam"]
+__all__ = ["Exam", "at_threshold", "describe_differences", "describe_notes", "exam_date", "measure_exam"]
 
 # The first that is told: when the image was taken, before when the study was begun.
 _DATES = ("AcquisitionDate", "ContentDate", "SeriesDate", "StudyDate")
@@ -23,12 +24,14 @@ class Exam:
 
     Attributes:
         intensity: float32 [height, width] in [0, 1].
+        codes: uint16 [height, width], the probability map.
         image: Statistics of the whole image.
         region: Statistics of the region.
         sha256: Hex digest of the file.
     """
 
     intensity: np.ndarray
+    codes: np.ndarray
     image: ImageStatistics
     region: RegionStatistics
     sha256: str
@@ -46,9 +49,14 @@ def measure_exam(mammogram: Mammogram, probability: np.ndarray, threshold: float
     Raises:
         InputError: See `measure` and `measure_region`.
     """
-    intensity = mammogram.intensity()
-    image = measure(probability, intensity, threshold, mammogram.pixel_spacing_mm, mammogram.spacing_source)
-    return Exam(intensity, image, measure_region(image, region), mammogram.source_sha256)
+    intensity, codes = mammogram.intensity(), to_codes(probability)
+    image = measure(codes, intensity, threshold, mammogram.pixel_spacing_mm, mammogram.spacing_source)
+    return Exam(intensity, codes, image, measure_region(image, region), mammogram.source_sha256)
+
+
+def at_threshold(exam: Exam, image: ImageStatistics) -> Exam:
+    """Returns an exam with what was measured on it at another threshold."""
+    return dataclasses.replace(exam, image=image, region=measure_region(image, exam.region.region))
 
 
 def exam_date(path: pathlib.Path) -> str:

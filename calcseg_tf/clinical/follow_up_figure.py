@@ -7,6 +7,7 @@ import numpy as np
 
 from calcseg_tf.clinical.follow_up import Change, FollowUp, Status
 from calcseg_tf.clinical.follow_up_exams import Exam
+from calcseg_tf.clinical.follow_up_marks import MARKS
 from calcseg_tf.drawing import Box, draw_scale_bar, halo
 from data_prep.command import DISCLAIMER
 
@@ -17,15 +18,6 @@ _PANEL_IN = 6.0
 _PANEL_PX = 900  # what a panel shows at most
 _MARGIN = 0.08  # of the region's sides
 _MOST_NUMBERED = 60
-
-# Told apart by shape as well as by colour, which is of the set of Okabe and Ito.
-_MARKS = {
-    Status.PERSISTED: ("o", "#56B4E9"),
-    Status.GROWN: ("^", "#F0E442"),
-    Status.NEW: ("D", "#D55E00"),
-    Status.VANISHED: ("X", "#CC79A7"),
-    Status.UNCOVERED: ("s", "#BBBBBB"),
-}
 
 
 def write_comparison_figure(path: pathlib.Path, follow_up: FollowUp) -> None:
@@ -188,16 +180,16 @@ def _mark(figure: Any, panels: list[Any], follow_up: FollowUp) -> None:
         if ends[0] is not None and ends[1] is not None:
             line = ConnectionPatch(
                 ends[0], ends[1], "data", "data", axesA=panels[0], axesB=panels[1],
-                color=_MARKS[change.status][1], linewidth=0.6, alpha=0.55,
+                color=MARKS[change.status].colour, linewidth=0.6, alpha=0.55,
             )  # fmt: skip
             figure.add_artist(line)
     handles = []
     counts = follow_up.counts() or {}
-    for status, (marker, colour) in _MARKS.items():
+    for status, mark in MARKS.items():
         for side, axes in enumerate(panels):
             columns, rows = np.array(places[status][side]).reshape(-1, 2).T
             handle = axes.scatter(
-                columns, rows, s=90, marker=marker, facecolors="none", edgecolors=colour, linewidths=1.5,
+                columns, rows, s=90, marker=mark.marker, facecolors="none", edgecolors=mark.colour, linewidths=1.5,
                 path_effects=halo(2.6), label=f"{status}: {counts[status.value]}",
             )  # fmt: skip
         handles.append(handle)

@@ -15,14 +15,17 @@ from calcseg_tf.clinical.follow_up import GROWN_RATIO, Change, FollowUp
 from calcseg_tf.clinical.follow_up_exams import Exam
 from calcseg_tf.clinical.follow_up_figure import write_comparison_figure
 from calcseg_tf.clinical.matching import GATE_MM, GATE_PX, SIZE_WEIGHT
-from calcseg_tf.clinical.results import replace_folder, require_replaceable
+from calcseg_tf.clinical.page.comparison import write_comparison_page
+from calcseg_tf.clinical.results import replace_folder, require_replaceable, sweep_partial
+from calcseg_tf.only_run import only_run_in
 from data_prep.command import DISCLAIMER
 
-__all__ = ["CHANGES_FILE", "COMPARISON_FILE", "FIGURE_FILE", "comparison_content", "write_comparison"]
+__all__ = ["CHANGES_FILE", "COMPARISON_FILE", "FIGURE_FILE", "PAGE_FILE", "comparison_content", "write_comparison"]
 
 COMPARISON_FILE = "comparison.json"  # written last: it holds the sizes of the others
 CHANGES_FILE = "comparison.csv"
 FIGURE_FILE = "comparison.png"
+PAGE_FILE = "comparison.html"
 
 _OF_ONE = ("id", "row", "column", "area_px", "area_mm2", "equivalent_diameter_mm", "max_probability")
 
@@ -61,9 +64,10 @@ def write_comparison(
     compared_anyway: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> None:
-    """Writes comparison.json, comparison.csv and comparison.png into a folder.
+    """Writes comparison.json, comparison.csv, comparison.png and comparison.html into a folder.
 
-    The folder is built under a hidden name beside, then renamed; an older comparison goes only when it is whole.
+    The folder is built under a hidden name beside, then renamed; an older comparison goes only when it is whole. What
+    killed runs left of the same folder goes then too.
 
     Args:
         output_dir: New, empty, or an older comparison.
@@ -78,24 +82,36 @@ def write_comparison(
     require_replaceable(output_dir, COMPARISON_FILE)
     target = output_dir.absolute()
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:12]}.partial")
-    partial.mkdir(parents=True)
-    try:
-        _write_changes(follow_up, partial / CHANGES_FILE)
-        write_comparison_figure(partial / FIGURE_FILE, follow_up)
-        content = {
-            **comparison_content(follow_up),
-            "compared_anyway": list(compared_anyway),
-            "notes": list(notes),
-            "model": dict(model),
-            "files": {each.name: each.stat().st_size for each in sorted(partial.iterdir())},
-            "definitions": {**DEFINITIONS, **_FOLLOW_UP_DEFINITIONS},
-            "disclaimer": DISCLAIMER,
-        }
-        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-        (partial / COMPARISON_FILE).write_text(text, encoding="utf-8")
-        replace_folder(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with only_run_in(partial, "held"):
+        try:
+            _fill(partial, follow_up, model, compared_anyway, notes)
+            replace_folder(partial, target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    sweep_partial(target.parent, target.name)
+
+
+def _fill(
+    folder: pathlib.Path,
+    follow_up: FollowUp,
+    model: Mapping[str, object],
+    compared_anyway: Sequence[str],
+    notes: Sequence[str],
+) -> None:
+    _write_changes(follow_up, folder / CHANGES_FILE)
+    write_comparison_figure(folder / FIGURE_FILE, follow_up)
+    write_comparison_page(folder / PAGE_FILE, follow_up, compared_anyway, notes)
+    content = {
+        **comparison_content(follow_up),
+        "compared_anyway": list(compared_anyway),
+        "notes": list(notes),
+        "model": dict(model),
+        "files": {each.name: each.stat().st_size for each in sorted(folder.iterdir())},
+        "definitions": {**DEFINITIONS, **_FOLLOW_UP_DEFINITIONS},
+        "disclaimer": DISCLAIMER,
+    }
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    (folder / COMPARISON_FILE).write_text(text, encoding="utf-8")
 
 
 def comparison_content(follow_up: FollowUp) -> dict[str, object]:

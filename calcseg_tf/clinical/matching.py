@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["GATE_MM", "GATE_PX", "MOST_MATCHED", "SIZE_WEIGHT", "match", "pair_gains"]
+__all__ = ["GATE_MM", "GATE_PX", "MOST_MATCHED", "SIZE_WEIGHT", "match", "pair_gains", "size_costs"]
 
 # How far apart one calcification may lie in two exams after alignment: compression is never twice the same. Where the
 # spacing is unknown, the same at 50 um a pixel.
@@ -25,11 +25,21 @@ def pair_gains(prior: np.ndarray, current: np.ndarray, size_cost: np.ndarray, ga
     Args:
         prior: float [prior, 2], places in the frame of the current exam.
         current: float [current, 2], places.
-        size_cost: float [prior, current], `SIZE_WEIGHT` ln(area ratio)^2.
+        size_cost: float [prior, current], of `size_costs`.
         gate: In the unit of the places.
     """
     squared = ((prior[:, None] - current[None]) ** 2).sum(axis=2)
     return np.maximum(0.0, 1.0 - squared / gate**2 - size_cost)
+
+
+def size_costs(prior_area: np.ndarray, current_area: np.ndarray) -> np.ndarray:
+    """Returns what a difference of size costs a pair, float [prior, current]: `SIZE_WEIGHT` ln(area ratio)^2.
+
+    Args:
+        prior_area: Positive, [prior], in any unit.
+        current_area: [current], in the same unit.
+    """
+    return np.asarray(SIZE_WEIGHT * np.log(prior_area[:, None] / current_area[None]) ** 2)
 
 
 def match(gains: np.ndarray) -> np.ndarray:

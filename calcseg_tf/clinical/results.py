@@ -1,5 +1,6 @@
 """Writes the result of one mammogram: a folder that is there whole, or not at all."""
 
+import contextlib
 import csv
 import dataclasses
 import json
@@ -20,6 +21,7 @@ from calcseg_tf.clinical.overlay import write_overlay
 from calcseg_tf.clinical.page import write_report
 from calcseg_tf.clinical.shape_statistics import ShapeStatistics
 from calcseg_tf.clinical.statistics import ImageStatistics, measure
+from calcseg_tf.only_run import only_run_in
 from calcseg_tf.probability_map import to_codes
 from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
@@ -45,7 +47,7 @@ CALCIFICATIONS_FILE = "calcifications.csv"
 STATISTICS_FILE = "statistics.json"  # written last: it holds the sizes of the others
 
 # What a killed process leaves: the hidden folder of a result, and the older result that stood aside for it.
-_PARTIAL = re.compile(r"\..+\.[0-9a-f]{12}\.partial(\.old)?")
+_PARTIAL = re.compile(r"\.(.+)\.[0-9a-f]{12}\.partial(?:\.old)?")
 
 
 def write_prediction(
@@ -105,11 +107,19 @@ def write_prediction(
     return statistics
 
 
-def sweep_partial(folder: pathlib.Path) -> None:
-    """Removes what killed processes left in a folder of results; call where no other process writes into it."""
-    if folder.is_dir():
-        for path in folder.iterdir():
-            if _PARTIAL.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+def sweep_partial(folder: pathlib.Path, name: str | None = None) -> None:
+    """Removes what killed processes left in a folder of results, but for what another process holds (`only_run_in`).
+
+    Args:
+        folder: Of the results.
+        name: Of the result; None for all, where no other process writes into the folder.
+    """
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        found = _PARTIAL.fullmatch(path.name)
+        if found and name in (None, found[1]) and path.is_dir() and not path.is_symlink():
+            with contextlib.suppress(InputError), only_run_in(path, "held"):
                 shutil.rmtree(path)
 
 

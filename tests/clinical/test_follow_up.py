@@ -9,6 +9,7 @@ from calcseg_tf.clinical.follow_up import Status, compare_exams
 from calcseg_tf.clinical.follow_up_exams import measure_exam
 from calcseg_tf.clinical.follow_up_figure import table_lines
 from calcseg_tf.clinical.follow_up_results import comparison_content, write_comparison
+from calcseg_tf.only_run import only_run_in
 from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
 from data_prep.mammogram import Mammogram, SpacingSource
@@ -120,7 +121,7 @@ def test_the_folder_holds_json_csv_and_picture(tmp_path, aligned):
     assert content["disclaimer"] == DISCLAIMER
     assert (content["compared_anyway"], content["notes"]) == (["the view differs"], ["a note"])
     sizes = {path.name: path.stat().st_size for path in (tmp_path / "out").iterdir()}
-    assert content["files"] == {name: sizes[name] for name in ("comparison.csv", "comparison.png")}
+    assert content["files"] == {name: sizes[name] for name in ("comparison.csv", "comparison.html", "comparison.png")}
     with (tmp_path / "out" / "comparison.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["status"] for row in rows] == (["persisted"] * 7 if aligned else [])
@@ -132,3 +133,17 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     with pytest.raises(InputError, match=r"without comparison\.json"):
         write_comparison(tmp_path, found, {})
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_what_killed_runs_left_goes_and_what_another_run_holds_stays(tmp_path):
+    left = [tmp_path / f".out.{number:012x}.partial{old}" for number in (1, 2, 3) for old in ("", ".old")]
+    others = [tmp_path / f".other.{1:012x}.partial", tmp_path / ".out.partial"]
+    for path in (*left, *others):
+        path.mkdir()
+        (path / "comparison.png").write_bytes(b"half")
+    found = compare_exams(_exam(_dots(_PLACES)), _exam(_dots(_PLACES)))
+    with only_run_in(left[2], "held"):
+        write_comparison(tmp_path / "out", found, {})
+    assert {path.name for path in tmp_path.iterdir()} == {"out", left[2].name, *(path.name for path in others)}
+    write_comparison(tmp_path / "out", found, {})
+    assert {path.name for path in tmp_path.iterdir()} == {"out", *(path.name for path in others)}

@@ -81,11 +81,11 @@ class Browser:
             if told.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
                 self.complaints.append(json.dumps(told["params"]))
 
-    def open(self, page: pathlib.Path) -> None:
-        """Opens report.html and waits until its image is there."""
+    def open(self, page: pathlib.Path, ready: str = ".exam") -> None:
+        """Opens a page and waits until what `ready` selects says that it is open."""
         self.complaints.clear()
         self.call("Page.navigate", url=page.resolve().as_uri())
-        _until(lambda: self.get("document.querySelector('.exam')?.dataset.opened"), "the page does not open")
+        _until(lambda: self.get(f"document.querySelector('{ready}')?.dataset.opened"), "the page does not open")
 
     def get(self, expression: str) -> Any:
         """Evaluates JavaScript and returns what it gives; promises are awaited."""

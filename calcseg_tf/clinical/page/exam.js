@@ -2,13 +2,18 @@
 
 const CLOSE_UP = 6; // screen pixels an image pixel, at which a calcification is shown
 
+// Whom an exam tells what happens to it: its step, its opacity, the calcification chosen, where the pointer is.
+const ALONE = { step() {}, opacity() {}, select() {}, hover() {}, statusOf: () => undefined };
+
 class Exam {
   constructor(root, data, image, map) {
     this.root = root;
     this.data = data;
     this.mm = data.spacing_mm !== null;
     this.viewer = new Viewer(this.find("canvas"), image, map, data);
-    this.table = new CalcificationTable(this.find(".panel .wide table"), (id) => this.select(id, true));
+    this.table = new SortedTable(this.find(".panel .wide table"), "calcification", (id) => this.select(id, true));
+    this.hands = ALONE;
+    this.pointed = null; // a place [row, column] where the other exam has a calcification
     this.marks = true;
     this.region = { corners: [], closed: false };
     this.tool = "move";
@@ -19,6 +24,7 @@ class Exam {
       region: (corners, closed) => this.drawn(corners, closed),
       window: (dx, dy) => this.shiftWindow(dx * 4, dy * 4),
       hover: (row, column) => this.hover(row, column),
+      leave: () => this.hands.hover(null),
     });
     this.connect();
     this.setTool("move");
@@ -64,18 +70,19 @@ class Exam {
     const told = Number(statistics.threshold.toPrecision(6)) + (this.at === this.data.operating ? " (operating threshold)" : "");
     this.tell("threshold", this.at, `p ≥ ${told}`);
     fillList(this.find(".figures"), figuresOf(statistics));
-    fillClusters(this.find(".clusters"), statistics.clusters, this.step.clusters_reason, (cluster) => this.showCluster(cluster));
-    this.table.fill(this.step, this.mm);
-    this.selected = null;
+    fillClusters(this.find(".clusters"), statistics.clusters, this.step.clusters_reason, ({ hull }) => this.showOutline(hull));
+    this.table.fill(listed, calcificationColumns(this.step, this.mm));
+    this.selected = this.pointed = null;
     const few = listed.length < statistics.count;
     const left = this.data.left_out
-      ? ` Lower thresholds are not offered: they find more than ${this.data.most_calcifications} calcifications.` : "";
+      ? ` Lower thresholds are not offered: they find more than ${this.data.most_calcifications} in an image.` : "";
     this.find(".listed").textContent =
       (statistics.count === 0 ? "No calcification at this threshold."
         : few ? `The ${listed.length} of highest probability of ${statistics.count} are listed; figures and regions count all.`
           : `${listed.length} listed.`) + left;
     this.measure();
     this.viewer.invalidate();
+    this.hands.step(this.at);
   }
 
   /** Sets a slider and says its value beside it and to who cannot see it. */
@@ -91,6 +98,7 @@ class Exam {
   setOpacity(percent) {
     this.tell("opacity", percent, `${percent} %`);
     this.viewer.setOpacity(percent / 100);
+    this.hands.opacity(percent);
   }
 
   setWindow(level, width) {
@@ -133,22 +141,36 @@ class Exam {
     const code = within ? this.viewer.map.pixels[at] : 0;
     this.find(".cursor").textContent = !within ? "" : `row ${r}, column ${c}: grey value ${this.viewer.image.pixels[at]}, ` +
       (code ? `p = ${fixed(code / 65535, 4)}` : "p below the lowest shown");
+    this.hands.hover([row, column]);
   }
 
   // Selection
 
   select(id, show) {
     if (id === null) return;
+    this.mark(id);
+    if (show) this.lookAt(this.step.row[id - 1], this.step.column[id - 1], this.step.area_px[id - 1]);
+    this.hands.select(id, show);
+  }
+
+  /** Marks a calcification, or with null none, and perhaps a place that has none. */
+  mark(id, place = null) {
     this.selected = id;
+    this.pointed = place;
     this.table.select(id);
-    const [row, column] = [this.step.row[id - 1], this.step.column[id - 1]];
-    if (show) {
-      // As close as a small one needs, as far as a large one.
-      const { width, height, scale } = this.viewer;
-      const whole = Math.min(width, height) / (6 * Math.sqrt(this.step.area_px[id - 1] / Math.PI));
-      this.viewer.centreOn(row, column, Math.min(Math.max(scale, CLOSE_UP), whole));
-    }
     this.viewer.invalidate();
+  }
+
+  /** Shows a place as close as a small calcification needs, as far as a large one. */
+  lookAt(row, column, area) {
+    const { width, height, scale } = this.viewer;
+    const whole = Math.min(width, height) / (6 * Math.sqrt(area / Math.PI));
+    this.viewer.centreOn(row, column, Math.min(Math.max(scale, CLOSE_UP), whole));
+  }
+
+  /** Selects the next calcification of the table, or the one before. */
+  further(rows) {
+    this.select(this.table.further(rows), true);
   }
 
   /** Selects the nearest calcification whose edge is within reach, in columns of the image. */
@@ -162,8 +184,9 @@ class Exam {
     this.select(best, false);
   }
 
-  showCluster({ hull }) {
-    const range = (axis) => [Math.min(...hull.map((each) => each[axis])), Math.max(...hull.map((each) => each[axis]))];
+  /** Shows all of an outline. */
+  showOutline(corners) {
+    const range = (axis) => [Math.min(...corners.map((each) => each[axis])), Math.max(...corners.map((each) => each[axis]))];
     const [[top, bottom], [left, right]] = [range(0), range(1)];
     const { width, height, tall } = this.viewer;
     const scale = 0.8 * Math.min(width / (right - left + 1), height / tall / (bottom - top + 1));
@@ -212,8 +235,8 @@ class Exam {
     this.pointer.forget();
     this.input("region").value = "";
     this.typed("");
-    this.selected = null;
-    this.table.select(null);
+    this.mark(null);
+    this.hands.select(null, false);
   }
 
   // Keys
@@ -229,7 +252,7 @@ class Exam {
       "+": () => this.zoom("in"), "=": () => this.zoom("in"), "-": () => this.zoom("out"),
       0: () => this.zoom("fit"), 1: () => this.zoom("one"),
       "[": () => this.setStep(this.at - 1), "]": () => this.setStep(this.at + 1),
-      n: () => this.select(this.table.further(1), true), b: () => this.select(this.table.further(-1), true),
+      n: () => this.further(1), b: () => this.further(-1),
       h: () => this.toggleHeat(), m: () => this.toggleMarks(),
       v: () => this.setTool("move"), r: () => this.setTool("rectangle"),
       p: () => this.setTool("polygon"), w: () => this.setTool("window"),
@@ -255,29 +278,12 @@ class Exam {
 
   drawOver(context, viewer) {
     if (this.marks) {
-      drawCalcifications(context, viewer, this.step);
+      drawCalcifications(context, viewer, this.step, (id) => this.hands.statusOf(id));
       drawClusters(context, viewer, this.step.statistics.clusters);
     }
     if (this.selected !== null) drawSelected(context, viewer, this.step, this.selected);
+    if (this.pointed !== null) drawPointed(context, viewer, this.pointed);
     drawRegion(context, viewer, this.region.corners, this.region.closed);
     drawScale(context, viewer, this.data.spacing_mm);
   }
 }
-
-async function openExam(root) {
-  const state = root.querySelector(".state");
-  try {
-    const block = (name) => root.querySelector(`script.${name}`);
-    const data = JSON.parse(block("data").textContent);
-    const [image, map] = await Promise.all(["image", "map"].map((name) => decodePng(block(name).textContent)));
-    for (const name of ["image", "map"]) block(name).remove(); // some 20 MB of text
-    const exam = new Exam(root, data, image, map);
-    exam.viewer.draw();
-    state.remove();
-    root.dataset.opened = String(Math.round(performance.now())); // ms
-  } catch (error) {
-    state.textContent = `This page cannot be shown: ${error.message}. It needs a browser of 2023 or later.`;
-  }
-}
-
-for (const root of document.querySelectorAll(".exam")) openExam(root);

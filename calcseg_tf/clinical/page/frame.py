@@ -1,21 +1,22 @@
-"""The frame of report.html: what stands in it before its script fills it, and what the script may do."""
+"""The frame of the pages: what stands in them before their script fills them, and what the script may do."""
 
 import base64
 import hashlib
 import importlib.resources
-import pathlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from calcseg_tf.clinical.page.exam import LISTED, exam_data, image_base64, map_base64
-from calcseg_tf.clinical.page.steps import measure_steps
 from calcseg_tf.clinical.statistics import ImageStatistics
 from calcseg_tf.evaluation.html import Content, Markup, element
 from data_prep.command import DISCLAIMER
 
-__all__ = ["write_report"]
+__all__ = ["data_block", "document", "exam_section", "scrolled_table"]
 
-_SCRIPTS = ("decode.js", "region.js", "viewer.js", "marks.js", "pointer.js", "table.js", "exam.js")
+_SCRIPTS = (
+    "decode.js", "region.js", "viewer.js", "marks.js", "pointer.js", "table.js", "exam.js", "follow_up.js", "open.js",
+)  # fmt: skip
 
 _KEYS = (
     ("arrow keys", "move the image"), ("+ and -", "zoom"), ("0", "whole image"),
@@ -26,31 +27,15 @@ _KEYS = (
 )  # fmt: skip
 
 
-def write_report(
-    path: pathlib.Path, intensity: np.ndarray, codes: np.ndarray, statistics: ImageStatistics, title: str
-) -> None:
-    """Writes the page of one mammogram.
-
-    Its figures are those of `measure` at each threshold of `measure_steps`. It loads nothing, and its content security
-    policy forbids all but its own script.
+def document(title: str, unscripted: str, *content: Content, kind: str = "report") -> str:
+    """Builds a page. It loads nothing, and its content security policy forbids all but its own script.
 
     Args:
-        path: The file to write.
-        intensity: float [height, width] in [0, 1].
-        codes: uint16 [height, width], the probability map.
-        statistics: Measured on both at the operating threshold.
-        title: Shown above, as text.
+        title: Of the window.
+        unscripted: Where its figures are found without JavaScript.
+        content: Of the page.
+        kind: Class of what holds it.
     """
-    steps = measure_steps(codes, intensity, statistics)
-    data = [
-        _data("data", "application/json", exam_data(intensity, steps, statistics)),
-        _data("image", "text/plain", image_base64(intensity)),
-        _data("map", "text/plain", map_base64(codes, steps)),
-    ]
-    path.write_text(_document(title, _exam(title, statistics, data)), encoding="utf-8")
-
-
-def _document(title: str, *exams: Content) -> str:
     style = _file("report.css")
     script = "\n".join(['"use strict";', *map(_file, _SCRIPTS)])
     policy = f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; base-uri 'none'"
@@ -59,28 +44,63 @@ def _document(title: str, *exams: Content) -> str:
         element("meta", charset="utf-8"),
         element("meta", http_equiv="Content-Security-Policy", content=f"{policy}; form-action 'none'"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", f"{title}: calcifications"),
+        element("title", title),
         element("style", Markup(style)),
     )
     notice = element("p", DISCLAIMER, class_="notice")
-    no_script = element("noscript", "This page needs JavaScript; overlay.png and statistics.json do not.")
-    body = element("body", notice, no_script, element("main", *exams), notice, element("script", Markup(script)))
+    no_script = element("noscript", f"This page needs JavaScript; {unscripted} do not.")
+    main = element("main", *content, class_=kind)
+    body = element("body", notice, no_script, main, notice, element("script", Markup(script)))
     return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
 
 
-def _exam(title: str, statistics: ImageStatistics, data: Content) -> Markup:
-    """Builds what the script calls an exam: all of one mammogram, so that two can stand side by side."""
+def exam_section(
+    title: str,
+    intensity: np.ndarray,
+    codes: np.ndarray,
+    steps: Sequence[ImageStatistics],
+    operating: ImageStatistics,
+    heading: str = "h1",
+    figures: str = "At this threshold",
+    keys: Sequence[tuple[str, str]] = (),
+) -> Markup:
+    """Builds what the script calls an exam: all of one mammogram, so that two can stand side by side.
+
+    Args:
+        title: Shown above, as text.
+        intensity: float [height, width] in [0, 1].
+        codes: uint16 [height, width], the probability map.
+        steps: By threshold, ascending.
+        operating: One of them.
+        heading: Tag of the title.
+        figures: Heading of the figures of the whole image.
+        keys: Further keys of the page and what they do; they replace those of the same name.
+    """
     return element(
         "section",
-        element("header", element("h1", title), element("p", _describe(statistics), class_="about")),
-        element("div", _view(), _panel(), class_="columns"),
-        data,
+        element("header", element(heading, title), element("p", _describe(operating), class_="about")),
+        element("div", _view({**dict(_KEYS), **dict(keys)}), _panel(figures), class_="columns"),
+        data_block("data", exam_data(intensity, steps, operating)),
+        data_block("image", image_base64(intensity), "text/plain"),
+        data_block("map", map_base64(codes, steps), "text/plain"),
         class_="exam",
         aria_label=title,
     )
 
 
-def _view() -> Markup:
+def data_block(name: str, text: str, kind: str = "application/json") -> Markup:
+    """Builds a block that a browser keeps and does not run; the text holds no tag."""
+    return element("script", Markup(text), class_=name, type=kind)
+
+
+def scrolled_table(name: str) -> Markup:
+    """Builds an empty table that scrolls by itself."""
+    table = element("table", element("thead"), element("tbody"), aria_label=name)
+    # A person without a mouse must reach it to scroll it.
+    return element("div", table, class_="wide", tabindex=0, role="region", aria_label=f"Table of {name.lower()}")
+
+
+def _view(keys: Mapping[str, str]) -> Markup:
     tools = [
         element("button", label, type="button", data_tool=name, aria_pressed="false")
         for name, label in (("move", "Move"), ("rectangle", "Rectangle"), ("polygon", "Polygon"), ("window", "Window"))
@@ -103,7 +123,7 @@ def _view() -> Markup:
         element("div", canvas, element("p", "Opening …", class_="state", role="status"), class_="stage"),
         element("p", class_="cursor"),
         element("details", element("summary", "Keys, mouse and touch"),
-                element("dl", *([element("dt", key), element("dd", meaning)] for key, meaning in _KEYS)),
+                element("dl", *([element("dt", key), element("dd", meaning)] for key, meaning in keys.items())),
                 element("p", "Wheel or two fingers zoom; dragging moves the image or draws, as the tool says; a click "
                         "on a calcification selects its row. Circles and outlines mark calcifications, dashed lines "
                         "clusters, corner brackets what is selected, a line with dots the region."), class_="help"),
@@ -111,14 +131,18 @@ def _view() -> Markup:
     )  # fmt: skip
 
 
-def _panel() -> Markup:
+def _panel(figures: str) -> Markup:
     return element(
         "div",
         _display(),
-        element("section", element("h2", "At this threshold"), element("dl", class_="figures", aria_live="polite")),
-        _region(),
-        element("section", element("h2", "Clusters"), element("div", class_="clusters")),
-        _calcifications(),
+        element(
+            "div",
+            element("section", element("h2", figures), element("dl", class_="figures", aria_live="polite")),
+            _region(),
+            element("section", element("h2", "Clusters"), element("div", class_="clusters")),
+            _calcifications(),
+            class_="details",
+        ),
         class_="panel",
     )
 
@@ -155,14 +179,12 @@ def _region() -> Markup:
 
 def _calcifications() -> Markup:
     hint = f"Select a row to see it in the image, a column's name to sort. At most {LISTED} rows."
-    table = element("table", element("thead"), element("tbody"), aria_label="Calcifications")
     return element(
         "section",
         element("h2", "Calcifications"),
         element("p", class_="listed"),
         element("p", hint, class_="hint"),
-        # A person without a mouse must reach it to scroll it.
-        element("div", table, class_="wide", tabindex=0, role="region", aria_label="Table of calcifications"),
+        scrolled_table("Calcifications"),
     )
 
 
@@ -172,11 +194,6 @@ def _describe(statistics: ImageStatistics) -> str:
         row, column = statistics.pixel_spacing_mm
         spacing = f"Pixel spacing {row:.4g} x {column:.4g} mm, from {statistics.spacing_source.value}."
     return f"{statistics.height} rows x {statistics.width} columns. {spacing}"
-
-
-def _data(name: str, kind: str, text: str) -> Markup:
-    """Builds a block that a browser keeps and does not run; the text holds no tag."""
-    return element("script", Markup(text), class_=name, type=kind)
 
 
 def _file(name: str) -> str:

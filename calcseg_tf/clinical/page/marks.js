@@ -53,13 +53,15 @@ function inSight(viewer, step, most) {
   return found;
 }
 
-function drawCalcifications(context, viewer, step) {
+/** Draws every calcification; circles only of those without a status, which have shapes of their own. */
+function drawCalcifications(context, viewer, step, statusOf) {
   if (viewer.scale >= OUTLINES_FROM) {
     stroked(context, 1.5, () => outlines(context, viewer, step.code));
     return;
   }
   stroked(context, 1.2, () => {
     for (const i of inSight(viewer, step, MOST_MARKS)) {
+      if (statusOf(i + 1)) continue;
       const [x, y] = viewer.toScreen(step.row[i], step.column[i]);
       const radius = markRadius(viewer, step, i);
       context.moveTo(x + radius, y);
@@ -105,6 +107,18 @@ function drawSelected(context, viewer, step, id) {
   const i = id - 1;
   const [x, y] = viewer.toScreen(step.row[i], step.column[i]);
   const half = markRadius(viewer, step, i) + 6;
+  drawBrackets(context, x, y, half);
+  written(context, String(id), x + half + 5, y + 5);
+}
+
+/** Draws where a calcification would be that only the other exam has. */
+function drawPointed(context, viewer, [row, column]) {
+  const [x, y] = viewer.toScreen(row, column);
+  drawBrackets(context, x, y, 18);
+  written(context, "not found here", x + 23, y + 5);
+}
+
+function drawBrackets(context, x, y, half) {
   const arm = half / 2.5;
   stroked(context, 2.5, () => {
     for (const [h, v] of [[-1, -1], [1, -1], [1, 1], [-1, 1]]) {
@@ -113,7 +127,6 @@ function drawSelected(context, viewer, step, id) {
       context.lineTo(x + h * (half - arm), y + v * half);
     }
   });
-  written(context, String(id), x + half + 5, y + 5);
 }
 
 function drawRegion(context, viewer, corners, closed) {

@@ -5,8 +5,8 @@ const CLICK_PX = 4; // a pointer that moved less was a click
 class Pointer {
   /**
    * @param viewer The picture.
-   * @param hands What to tell: tool() names the tool; select(row, column, reach), region(corners, closed), window(dx, dy)
-   *   and hover(row, column) are called.
+   * @param hands What to tell: tool() names the tool; select(row, column, reach), region(corners, closed), window(dx, dy),
+   *   hover(row, column) and leave() are called.
    */
   constructor(viewer, hands) {
     this.viewer = viewer;
@@ -20,6 +20,7 @@ class Pointer {
     on("pointerup", this.release);
     on("pointercancel", this.cancel);
     on("dblclick", this.close);
+    viewer.canvas.addEventListener("pointerleave", () => hands.leave());
     viewer.canvas.addEventListener("contextmenu", (event) => event.preventDefault());
     viewer.canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
   }

@@ -71,36 +71,50 @@ function fillClusters(place, clusters, reason, show) {
   place.replaceChildren(table);
 }
 
-/** The table of calcifications: sorts, and tells which row is chosen. */
-class CalcificationTable {
-  constructor(table, choose) {
+/** Returns the columns of the calcifications listed at a step: [key, name, value of a row, digits or null for text]. */
+function calcificationColumns(step, mm) {
+  const unit = mm ? "mm" : "px";
+  const detail = (name) => (at) => step.details[name][at];
+  const ofAll = (name) => (at) => step[name][step.listed[at] - 1];
+  return [
+    ["id", "No.", (at) => step.listed[at], 0],
+    ["row", "Row", ofAll("row"), 1],
+    ["column", "Column", ofAll("column"), 1],
+    ["area", mm ? "Area, mm²" : "Area, px", ofAll(mm ? "area_mm2" : "area_px"), mm ? 4 : 0],
+    ["diameter", `Diameter, ${unit}`, detail(`equivalent_diameter_${unit}`), mm ? 3 : 2],
+    ["longest", `Longest, ${unit}`, detail(`longest_diameter_${unit}`), mm ? 3 : 2],
+    ["elongation", "Elongation", detail("elongation"), 2],
+    ["contrast", "Contrast", detail("local_contrast"), 3],
+    ["probability", "Highest p", detail("max_probability"), 4],
+    ...(mm ? [["size", "Size", detail("size_class"), null], ["cluster", "Cluster", detail("cluster_id"), 0]] : []),
+  ];
+}
+
+// Sorted from the least at first; numbers that tell how much begin with the most.
+const ASCENDING = ["id", "row", "column", "size", "cluster", "status", "prior", "current"];
+
+/** A table that sorts, and tells which row is chosen. */
+class SortedTable {
+  /**
+   * @param table Its element.
+   * @param what What a row is.
+   * @param choose Called with the number of a row that a person chose.
+   */
+  constructor(table, what, choose) {
     this.table = table;
+    this.what = what;
     this.choose = choose;
     this.sorted = ["id", 1];
     this.selected = null;
   }
 
-  columns(mm) {
-    const unit = mm ? "mm" : "px";
-    const detail = (name) => (step, at) => step.details[name][at];
-    const ofAll = (name) => (step, at) => step[name][step.listed[at] - 1];
-    return [
-      ["id", "No.", (step, at) => step.listed[at], 0],
-      ["row", "Row", ofAll("row"), 1],
-      ["column", "Column", ofAll("column"), 1],
-      ["area", mm ? "Area, mm²" : "Area, px", ofAll(mm ? "area_mm2" : "area_px"), mm ? 4 : 0],
-      ["diameter", `Diameter, ${unit}`, detail(`equivalent_diameter_${unit}`), mm ? 3 : 2],
-      ["longest", `Longest, ${unit}`, detail(`longest_diameter_${unit}`), mm ? 3 : 2],
-      ["elongation", "Elongation", detail("elongation"), 2],
-      ["contrast", "Contrast", detail("local_contrast"), 3],
-      ["probability", "Highest p", detail("max_probability"), 4],
-      ...(mm ? [["size", "Size", detail("size_class"), null], ["cluster", "Cluster", detail("cluster_id"), 0]] : []),
-    ];
-  }
-
-  fill(step, mm) {
-    this.step = step;
-    this.current = this.columns(mm);
+  /**
+   * @param ids Number of each row.
+   * @param columns [key, name, value of the row at, digits or null for text]; the first is the number.
+   */
+  fill(ids, columns) {
+    this.ids = ids;
+    this.current = columns;
     this.selected = null;
     const head = make("tr", null);
     for (const [key, name] of this.current) {
@@ -111,18 +125,18 @@ class CalcificationTable {
       head.append(cell);
     }
     this.table.tHead.replaceChildren(head);
-    this.rows = step.listed.map((id, at) => this.row(id, at));
+    this.rows = ids.map((id, at) => this.row(id, at));
     this.sort();
   }
 
   row(id, at) {
     const row = make("tr", null, { "data-id": id });
     for (const [key, , value, digits] of this.current) {
-      const found = value(this.step, at);
+      const found = value(at);
       const text = digits === null ? (found ?? "–") : fixed(found, digits);
       if (key === "id") {
         const name = make("th", null, { scope: "row" });
-        name.append(make("button", text, { type: "button", "aria-label": `show calcification ${text}` }));
+        name.append(make("button", text, { type: "button", "aria-label": `show ${this.what} ${text}` }));
         row.append(name);
       } else row.append(make("td", text));
     }
@@ -132,8 +146,7 @@ class CalcificationTable {
 
   sortBy(key) {
     const [last, direction] = this.sorted;
-    // Numbers that tell how much begin with the most.
-    this.sorted = [key, last === key ? -direction : ["id", "row", "column", "size", "cluster"].includes(key) ? 1 : -1];
+    this.sorted = [key, last === key ? -direction : ASCENDING.includes(key) ? 1 : -1];
     this.sort();
   }
 
@@ -141,15 +154,15 @@ class CalcificationTable {
     const known = this.current.find(([key]) => key === this.sorted[0]) ?? this.current[0];
     const [key, , value] = known;
     const direction = this.sorted[1];
-    const places = this.step.listed.map((_, at) => at);
-    const values = places.map((at) => value(this.step, at));
+    const places = this.ids.map((_, at) => at);
+    const values = places.map((at) => value(at));
     places.sort((a, b) => {
       const [x, y] = [values[a], values[b]];
       if (x === y) return a - b;
       if (x === null || y === null) return x === null ? 1 : -1; // what is undefined comes last
       return (x < y ? -1 : 1) * direction;
     });
-    this.order = places.map((at) => this.step.listed[at]);
+    this.order = places.map((at) => this.ids[at]);
     this.table.tBodies[0].replaceChildren(...places.map((at) => this.rows[at]));
     for (const cell of this.table.tHead.rows[0].cells) {
       const text = cell.dataset.key === key ? (direction > 0 ? "ascending" : "descending") : "none";
@@ -162,11 +175,20 @@ class CalcificationTable {
     this.selected = id;
     const row = this.rowOf(id);
     row?.setAttribute("aria-current", "true");
-    row?.scrollIntoView({ block: "nearest" });
+    if (row) this.reveal(row);
+  }
+
+  reveal(row) {
+    // Two exams stand above their tables: the page must not move away from them.
+    if (!this.table.closest(".comparison")) return row.scrollIntoView({ block: "nearest" });
+    const window = this.table.parentElement;
+    const above = row.offsetTop - this.table.tHead.offsetHeight;
+    const below = row.offsetTop + row.offsetHeight - window.clientHeight;
+    window.scrollTop = Math.min(above, Math.max(below, window.scrollTop));
   }
 
   rowOf(id) {
-    return this.rows[this.step.listed.indexOf(id)];
+    return this.rows[this.ids.indexOf(id)];
   }
 
   /** Returns the calcification so many rows further down, from the one that is selected. */
