@@ -1,0 +1,103 @@
+"""Makes the weights that come with the project: data, training, measurement. Run by `make weights`.
+
+Real mammograms of one patient and synthetic ones, all with implanted calcifications, train the paper's network; the
+other patient's, and synthetic ones of another seed, measure it. A run that is stopped goes on where it was.
+"""
+
+import argparse
+import csv
+import pathlib
+import shutil
+
+import pydicom
+
+from data_prep.command import DISCLAIMER
+from tools.demo import ROOT, Steps, backgrounds
+
+# As in the demo: the four films of the first teach, those of the second, with bright borders, are never trained on.
+TRAIN_PATIENT, TEST_PATIENT = "sfm-benign-0", "sfm-malign-0"
+REAL_SEEDS = range(1, 9)  # each film with so many sets of implants to learn from
+TRAIN_SEED, TEST_SEED = 1, 1001
+
+
+def main() -> None:
+    """Runs every step whose result is not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output_dir", type=pathlib.Path, default=ROOT / "build" / "weights")
+    parser.add_argument("--synthetic_images", type=int, default=160, help="to train on; a tenth as many to measure on")
+    parser.add_argument("--peer_model_dir", type=pathlib.Path, help="another model, measured on the same mammograms")
+    options = parser.parse_args()
+    out: pathlib.Path = options.output_dir.resolve()
+    steps = Steps()
+    make_data(steps, out, options.synthetic_images)
+    steps.run(
+        "train", "-m", "calcseg_tf.train", "--flagfile=configs/weights.cfg", f"--records_dir={out / 'records'}",
+        f"--model_dir={out / 'model'}",
+    )  # fmt: skip
+    models = [out / "model", *([options.peer_model_dir.resolve()] if options.peer_model_dir else [])]
+    if not (out / "evaluation").exists():
+        steps.run(
+            "evaluate", "-m", "calcseg_tf.evaluate", f"--model_dir={','.join(map(str, models))}",
+            f"--records_dir={out / 'records'},{out / 'records_synthetic'}", f"--output_dir={out / 'evaluation'}",
+        )  # fmt: skip
+    print(f"\nModel: {out / 'model'}\nMeasured: {out / 'evaluation' / 'evaluation.html'}\n{DISCLAIMER}")
+
+
+def make_data(steps: Steps, out: pathlib.Path, synthetic_images: int) -> None:
+    """Writes `out/records` (train: one patient and synthetic ones; test: the other patient) and `records_synthetic`."""
+    real, made, data = out / "backgrounds", out / "synthetic", out / "data"
+    if not real.exists():
+        backgrounds(False, real)
+    few = max(20, synthetic_images // 10)
+    for seed, images in ((TRAIN_SEED, synthetic_images), (TEST_SEED, few)):
+        once(steps, made / str(seed), "data_prep.synthesize", f"--images={images}", f"--seed={seed}")
+    for seed in REAL_SEEDS:
+        implant(steps, real / TRAIN_PATIENT, data / "records" / f"{TRAIN_PATIENT}-{seed}", seed)
+    implant(steps, real / TEST_PATIENT, data / "records" / TEST_PATIENT, TEST_SEED)
+    implant(steps, made / str(TRAIN_SEED), data / "records" / "synthetic", TRAIN_SEED)
+    implant(steps, made / str(TEST_SEED), data / "records_synthetic" / "synthetic", TEST_SEED)
+    for name in ("records", "records_synthetic"):
+        if not (out / name / "manifest.json").exists():
+            write_cases(data / name)
+            steps.run(
+                f"convert {name}", "-m", "data_prep.convert", "--dataset=folder", f"--data_dir={data / name}",
+                f"--output_dir={out / name}", "--public_ids",
+            )  # fmt: skip
+
+
+def once(steps: Steps, output_dir: pathlib.Path, module: str, *arguments: str) -> None:
+    """Runs a command that writes a folder, unless the folder is there, whole."""
+    if not output_dir.exists():
+        partial = output_dir.with_name(f".{output_dir.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        steps.run(f"{module} {output_dir.name}", "-m", module, *arguments, f"--output_dir={partial}")
+        partial.rename(output_dir)
+
+
+def implant(steps: Steps, background_dir: pathlib.Path, output_dir: pathlib.Path, seed: int) -> None:
+    """Implants calcifications of every kind, from barely visible ones on."""
+    once(steps, output_dir, "data_prep.implant", f"--background_dir={background_dir}", f"--seed={seed}")
+
+
+def write_cases(data_dir: pathlib.Path) -> None:
+    """Writes `cases.csv`: whose each implanted mammogram is, and on which side.
+
+    `implant` numbers patients anew in each run. Of the synthetic patients that measure, one is named for training,
+    because records have two sides; nothing trains on it.
+    """
+    rows = []
+    for image in sorted(data_dir.glob("*/*.dcm")):
+        folder = image.parent.name
+        if folder == "synthetic":
+            patient = f"synthetic-{pydicom.dcmread(image, stop_before_pixels=True).PatientID}"
+            test = data_dir.name == "records_synthetic" and patient != "synthetic-patient-1"
+        else:
+            patient = TEST_PATIENT if folder == TEST_PATIENT else TRAIN_PATIENT
+            test = patient == TEST_PATIENT
+        rows.append((f"{folder}/{image.name}", patient, "test" if test else "train"))
+    with (data_dir / "cases.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([("file", "patient", "split"), *rows])
+
+
+if __name__ == "__main__":
+    main()
