@@ -1,12 +1,13 @@
 # make demo   real mammograms, implanted calcifications, training, evaluation, export, prediction
 # make test   the test suite
 # make ablation   losses and networks compared on the demo's mammograms
+# make weights   the weights that come with the project, made anew: hours
 PYTHON_ENV := .venv/bin/python
 RUNTIME := requirements.txt
 TESTING := requirements.txt requirements-dev.txt requirements-beam.txt
 DEMO := requirements.txt requirements-demo.txt
 
-.PHONY: demo demo-small ablation ablation-small test test-slow lint format types clean
+.PHONY: demo demo-small ablation ablation-small weights test test-slow lint format types clean
 
 demo:
 	@tools/make_env.sh $(DEMO)
@@ -23,6 +24,10 @@ ablation:
 ablation-small:
 	@tools/make_env.sh $(DEMO)
 	@$(PYTHON_ENV) -m tools.ablation --output_dir=build/ablation-small --small
+
+weights:
+	@tools/make_env.sh $(DEMO)
+	@$(PYTHON_ENV) -m tools.weights --output_dir=build/weights
 
 test:
 	@tools/make_env.sh $(TESTING)
