@@ -18,9 +18,9 @@ __all__ = ["Varied", "add_varied"]
 
 # How many of each a mammogram gets, fewest and most. Sizes after BI-RADS (5th edition, 2013, Mammography): popcorn is
 # larger than 2 to 3 mm, rims are from under 1 mm to over 1 cm with walls under 1 mm, fine pleomorphic ones are below
-# 0.5 mm.
-_POPCORN, _POPCORN_MM = (1, 1), (2.0, 6.0)
-_RIMS, _RIM_MM = (2, 4), (0.9, 6.0)
+# 0.5 mm. Few and no larger than that: popcorn and rims are already a third of all calcified pixels.
+_POPCORN, _POPCORN_MM = (1, 1), (2.0, 5.0)
+_RIMS, _RIM_MM = (1, 3), (0.9, 5.0)
 _MILK, _MILK_SIZE, _MILK_RADIUS_MM, _CYST_MM = (1, 2), (4, 12), (2.0, 6.0), (0.3, 1.6)
 _DENSE, _DENSE_SIZE, _DENSE_RADIUS_MM, _SHARD_MM = (1, 2), (25, 60), (2.0, 4.8), 0.5
 _VESSELS, _VESSEL_MM = (1, 2), (8.0, 35.0)

@@ -109,8 +109,9 @@ def test_blur_keeps_the_mask_and_softens_the_signal():
     assert steepest[1] < 0.6 * steepest[0]
 
 
-def test_blur_fades_out_before_the_patch_ends():
-    signal = draw(area_px=60.0, blur_px=2.0).signal
+@pytest.mark.parametrize(("shape", "area_px"), [(Shape.ROUND, 60.0), (Shape.SMUDGE, 2000.0), (Shape.RIM, 600.0)])
+def test_signal_fades_out_before_the_patch_ends(shape, area_px):
+    signal = draw(shape, area_px, blur_px=2.0).signal
     for edge in (signal[0], signal[-1], signal[:, 0], signal[:, -1]):
         assert edge.max() < 0.002
 
