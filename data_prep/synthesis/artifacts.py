@@ -20,7 +20,12 @@ _SCRATCHES = 5.0
 
 
 def add_artifacts(
-    picture: np.ndarray, technique: Technique, laterality: Laterality, view: View, rng: np.random.Generator
+    picture: np.ndarray,
+    breast: np.ndarray,
+    technique: Technique,
+    laterality: Laterality,
+    view: View,
+    rng: np.random.Generator,
 ) -> list[HardNegative]:
     """Draws them over a picture with the breast on its final side; returns what was placed where.
 
@@ -28,12 +33,13 @@ def add_artifacts(
 
     Args:
         picture: float32 [height, width] in [0, 1]; changed in place.
+        breast: bool [height, width]; where the breast is.
         technique: How the picture was taken.
         laterality: Said by the label.
         view: Said by the label.
         rng: Source of chance.
     """
-    artifacts = _Artifacts(picture, technique, rng)
+    artifacts = _Artifacts(picture, breast, technique, rng)
     if technique.look is Look.FILM:
         artifacts.add_label(f"{laterality.value} {view.value}", rng.uniform(9.0, 14.0), turned=True)
         artifacts.add_dust()
@@ -52,19 +58,20 @@ def add_artifacts(
 
 
 class _Artifacts:
-    def __init__(self, picture: np.ndarray, technique: Technique, rng: np.random.Generator) -> None:
+    def __init__(self, picture: np.ndarray, breast: np.ndarray, technique: Technique, rng: np.random.Generator) -> None:
         self.placed: list[HardNegative] = []
         self._picture = picture
         self._spacing = technique.spacing_mm
         self._top = technique.ceiling
         self._rng = rng
         # Half of what falls anywhere is made to fall on the breast, where it matters.
-        self._tissue = np.argwhere(picture[4::8, 4::8] > 0.1 * technique.ceiling) * 8 + 4
+        self._breast = breast
+        self._tissue = np.argwhere(breast[4::8, 4::8]) * 8 + 4
 
     def add_hot_pixels(self) -> None:
         """Pixels that the detector's own map of defects misses: one, rarely two, far brighter or darker."""
         for _ in range(self._rng.poisson(_HOT_PIXELS)):
-            row, column = (int(position) for position in self._site())
+            row, column = self._site()
             value = self._rng.uniform(0.5, 1.0) * self._top if self._rng.uniform() < 0.75 else 0.0
             pair = int(self._rng.uniform() < 0.2)
             self._picture[row, column : column + 1 + pair] = value
@@ -73,7 +80,7 @@ class _Artifacts:
     def add_dead_line(self) -> None:
         """A row or column whose amplifier is off by a little."""
         shift = self._rng.choice((-1.0, 1.0)) * self._rng.uniform(0.01, 0.06) * self._top
-        row, column = (int(position) for position in self._site())
+        row, column = self._site()
         lines = self._picture[row : row + 1] if self._rng.uniform() < 0.5 else self._picture[:, column : column + 1]
         lines[lines > 0.0] += np.float32(shift)
         self._place(Kind.DEAD_LINE, row, column, max(lines.shape) * self._spacing)
@@ -94,7 +101,7 @@ class _Artifacts:
             length = math.exp(self._rng.uniform(math.log(3.0), math.log(60.0)))
             self._add_line(Kind.SCRATCH, length, 0.1, self._rng.uniform(0.03, 0.2), bright=self._rng.uniform() < 0.7)
         if self._rng.uniform() < 0.5:
-            row, column = (int(position) for position in self._site())
+            row, column = self._site()
             shift = self._rng.choice((-1.0, 1.0)) * self._rng.uniform(0.01, 0.04)
             self._picture[:, column] += np.float32(shift)
             self._place(Kind.SCRATCH, row, column, self._picture.shape[0] * self._spacing)
@@ -114,15 +121,17 @@ class _Artifacts:
             pen.rectangle((0, 0, image.width - 1, image.height - 1), outline=255, width=max(1, size // 12))
         letters = np.asarray(image, np.float32) / 255.0
         value = self._rng.uniform(0.55, 0.95) if turned else self._top
-        site = self._free(letters.shape)
-        if site is None:
+        if (window := self._free(letters.shape)) is None:
             return
-        window = self._picture[site[0] : site[0] + letters.shape[0], site[1] : site[1] + letters.shape[1]]
-        letters = letters[: window.shape[0], : window.shape[1]]
-        window += letters * (np.float32(value) - window)
-        self._place(
-            Kind.LABEL, site[0] + letters.shape[0] / 2, site[1] + letters.shape[1] / 2, letters.shape[1] * self._spacing
-        )
+        rows, columns = window
+        seen = self._picture[max(rows.start, 0) : rows.stop, max(columns.start, 0) : columns.stop]
+        letters = letters[max(-rows.start, 0) :, max(-columns.start, 0) :][: seen.shape[0], : seen.shape[1]]
+        seen += letters * (np.float32(value) - seen)
+        middle = [
+            np.clip((side.start + side.stop) / 2, 0, size - 1)
+            for side, size in zip(window, self._picture.shape, strict=True)
+        ]
+        self._place(Kind.LABEL, middle[0], middle[1], (columns.stop - columns.start) * self._spacing)
 
     def add_white_margin(self) -> None:
         """The collimator's shadow, burnt white, along one to three borders."""
@@ -152,7 +161,7 @@ class _Artifacts:
     def _add_speck(self) -> None:
         """An angular speck of one to a few pixels, sharp."""
         rng = self._rng
-        row, column = (int(position) for position in self._site())
+        row, column = self._site()
         size = max(1.0, math.exp(rng.uniform(math.log(0.04), math.log(0.35))) / self._spacing)
         half = math.ceil(size)
         grid = np.mgrid[-half : half + 1, -half : half + 1]
@@ -177,22 +186,25 @@ class _Artifacts:
         add_curve(self._picture, points, np.full(len(points), radius), sign * change / (2.0 * radius))
         self._place(kind, site[0], site[1], length_mm)
 
-    def _site(self) -> tuple[float, float]:
+    def _site(self) -> tuple[int, int]:
+        """Draws a (row, column) of the picture, half of them on the breast."""
+        height, width = self._picture.shape
         if len(self._tissue) and self._rng.uniform() < 0.5:
             row, column = self._tissue[self._rng.integers(len(self._tissue))] + self._rng.integers(-4, 4, 2)
         else:
-            row, column = (self._rng.integers(side) for side in self._picture.shape)
-        return float(row), float(column)
+            row, column = self._rng.integers(height), self._rng.integers(width)
+        return min(int(row), height - 1), min(int(column), width - 1)
 
-    def _free(self, size: tuple[int, ...]) -> tuple[int, int] | None:
-        """Finds room for a label in the air; None where there is none."""
-        height, width = (side - part for side, part in zip(self._picture.shape, size, strict=True))
-        if min(height, width) <= 0:
-            return None
-        for _ in range(40):
-            row, column = int(self._rng.integers(height)), int(self._rng.integers(width))
-            if self._picture[row : row + size[0] : 4, column : column + size[1] : 4].mean() < 0.08:
-                return row, column
+    def _free(self, size: tuple[int, ...]) -> tuple[slice, slice] | None:
+        """Finds room for a label in the air, up to half of it beyond the border; None where there is none."""
+        for _ in range(60):
+            row, column = (
+                int(self._rng.integers(-part // 2, max(side - part // 2, 1 - part // 2)))
+                for side, part in zip(self._picture.shape, size, strict=True)
+            )
+            rows, columns = slice(row, row + size[0]), slice(column, column + size[1])
+            if not self._breast[max(row, 0) : rows.stop, max(column, 0) : columns.stop].any():
+                return rows, columns
         return None
 
     def _place(self, kind: Kind, row: float, column: float, size_mm: float) -> None:

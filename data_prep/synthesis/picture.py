@@ -115,10 +115,12 @@ def synthesize_mammogram(config: SynthesisConfig, number: int, picture: int) -> 
     logarithm += np.float32(GLAND_PER_MM - FAT_PER_MM) * strands
     del strands
     values = develop(shape, logarithm, technique, rng)
+    breast = np.zeros(values.shape, bool)
+    breast[:, : shape.columns_px] = upsample(shape.depth_mm, field.step, size) > 0.0
     if (laterality is Laterality.RIGHT) != (rng.uniform() < _MIRRORED_SHARE):
-        values = np.ascontiguousarray(values[:, ::-1])
+        values, breast = np.ascontiguousarray(values[:, ::-1]), breast[:, ::-1]
         placed = [dataclasses.replace(thing, column=field.width - 1 - thing.column) for thing in placed]
-    placed += add_artifacts(values, technique, laterality, view, rng)
+    placed += add_artifacts(values, breast, technique, laterality, view, rng)
     full_scale = (1 << technique.bits_stored) - 1
     mammogram = Mammogram(
         pixels=np.rint(values * np.float32(full_scale)).astype(np.uint16),

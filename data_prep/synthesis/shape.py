@@ -146,7 +146,7 @@ def _top_profile(position: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def _side_profile(position: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Mediolateral oblique: the axilla runs out of the field above, the fold under the breast ends it below."""
-    top = rng.uniform(0.15, 0.45)
+    top = rng.uniform(0.35, 0.65)
     rise = np.clip((position + 0.75) / 0.75, 0.0, 1.0)
     upper = top + (1.0 - top) * np.sin(rise * math.pi / 2.0) ** rng.uniform(1.4, 2.4)
     fall = np.clip(position / rng.uniform(0.33, 0.42), 0.0, 1.0)
@@ -184,7 +184,7 @@ def _draw_muscle(
     """Draws the pectoral muscle: bounded by a slightly bulging line from the field's top to the chest wall."""
     height = field.height * field.spacing_mm
     end = min(outline.nipple_mm[0] + rng.uniform(-35.0, 15.0), height)  # row where it leaves the chest wall
-    slope = math.tan(rng.uniform(0.25, 0.55))  # columns a row: 15 to 30 degrees from upright
+    slope = math.tan(rng.uniform(0.18, 0.45))  # columns a row: 10 to 25 degrees from upright
     bulge = rng.uniform(-0.06, 0.1)
     rows = (np.arange(shape[0], dtype=np.float32) + 0.5)[:, None] * field.cell_mm
     columns = (np.arange(shape[1], dtype=np.float32) + 0.5)[None, :] * field.cell_mm

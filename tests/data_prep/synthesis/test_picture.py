@@ -5,6 +5,7 @@ import pytest
 
 from data_prep.breast import breast_mask
 from data_prep.dicom.terms import Laterality, SpacingSource, View
+from data_prep.synthesis.artifacts import add_artifacts
 from data_prep.synthesis.detector import Air, Look, Technique, Tone, develop
 from data_prep.synthesis.hard_negative import Kind
 from data_prep.synthesis.picture import VIEWS, SynthesisConfig, draw_patient, synthesize_mammogram
@@ -100,9 +101,9 @@ def test_machines_differ_as_they_are_said_to():
     assert {one.tone for one in techniques} == set(Tone)
     assert {one.air for one in techniques} == set(Air)
     assert {one.monochrome1 for one in techniques} == {False, True}
-    quanta = [one.quanta_per_mm2 for one in techniques]
-    assert 3e4 <= min(quanta) < 4e4
-    assert 2e5 < max(quanta) <= 3e5
+    quanta = [one.quanta_per_mm2 for one in techniques if one.look is Look.DIGITAL]
+    assert 5e4 <= min(quanta) < 6e4
+    assert 3e5 < max(quanta) <= 3.5e5
 
 
 def test_tissue_has_the_spectrum_of_mammograms():
@@ -147,6 +148,52 @@ def test_fat_attenuates_as_fat_and_air_not_at_all():
     path = shape.thickness_mm[deep] - shape.skin_mm[deep]
     assert logarithm[deep] == pytest.approx(path * FAT_PER_MM + shape.skin_mm[deep] * 0.0802, rel=1e-5)
     assert not logarithm[shape.depth_mm < -0.5].any()
+
+
+def test_a_label_lies_beside_the_breast_and_dust_on_it_too():
+    technique = dataclasses.replace(TECHNIQUE, look=Look.FILM)
+    breast = np.zeros((1200, 1000), bool)
+    breast[:, :250] = True
+    placed, lettered = [], 0
+    for seed in range(12):
+        picture = np.where(breast, np.float32(0.3), np.float32(0.0))
+        own = add_artifacts(picture, breast, technique, Laterality.LEFT, View.CC, np.random.default_rng(seed))
+        label = [thing for thing in own if thing.kind is Kind.LABEL]
+        # Nothing else is bright over so large an area away from the borders.
+        bright = (picture[60:-60, 260:-60] > 0.5).sum() > 2000
+        lettered += int(bright)
+        assert not bright or label
+        # On the breast only what is small: specks, hairs, scratches.
+        assert (picture[60:-60, 60:240] > 0.8).mean() < 0.01
+        placed += own
+    assert lettered >= 6
+    assert all(thing.column > 250 for thing in placed if thing.kind is Kind.LABEL)
+    dust = [breast[int(thing.row), int(thing.column)] for thing in placed if thing.kind is Kind.DUST]
+    assert 0.5 < np.mean(dust) < 0.95
+
+
+@pytest.mark.parametrize("size", [(40, 36), (37, 61), (45, 52)])
+@pytest.mark.parametrize("look", list(Look))
+def test_artifacts_stay_within_a_picture_of_any_size(size, look):
+    technique = dataclasses.replace(TECHNIQUE, look=look, air=Air.WHITE_MARGIN)
+    for seed in range(40):
+        picture = np.full(size, 0.3, np.float32)
+        breast = np.ones(size, bool)
+        for thing in add_artifacts(picture, breast, technique, Laterality.RIGHT, View.MLO, np.random.default_rng(seed)):
+            assert 0 <= thing.row < size[0]
+            assert 0 <= thing.column < size[1]
+        assert 0.0 <= picture.min() <= picture.max() <= 1.0
+
+
+def test_a_hot_pixel_has_no_blur():
+    picture, breast = np.full((300, 300), 0.3, np.float32), np.ones((300, 300), bool)
+    placed = add_artifacts(picture, breast, TECHNIQUE, Laterality.LEFT, View.CC, np.random.default_rng(0))
+    hot = [thing for thing in placed if thing.kind is Kind.HOT_PIXEL]
+    assert hot
+    for thing in hot:
+        row, column = int(thing.row), int(thing.column)
+        assert picture[row, column] != np.float32(0.3)
+        assert (picture[row - 1 : row + 2 : 2, column - 1 : column + 2] == np.float32(0.3)).all()
 
 
 def uniform(technique, seed=0):
