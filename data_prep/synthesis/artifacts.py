@@ -162,7 +162,7 @@ class _Artifacts:
         """An angular speck of one to a few pixels, sharp."""
         rng = self._rng
         row, column = self._site()
-        size = max(1.0, math.exp(rng.uniform(math.log(0.04), math.log(0.35))) / self._spacing)
+        size = max(1.0, math.exp(rng.uniform(math.log(0.04), math.log(0.25))) / self._spacing)
         half = math.ceil(size)
         grid = np.mgrid[-half : half + 1, -half : half + 1]
         inside = np.ones(grid.shape[1:], bool)

@@ -125,7 +125,8 @@ def _draw_outline(field: Field, view: View, size: float, rng: np.random.Generato
     rows = np.arange(-_MARGIN_MM, height + _MARGIN_MM + field.cell_mm, field.cell_mm)
     if view is View.MLO:
         nipple = middle + 0.1 * length
-        profile = _side_profile((rows - nipple) / length, rng)
+        # No corner where the fold under the breast begins.
+        profile = ndimage.gaussian_filter1d(_side_profile((rows - nipple) / length, rng), 4.0 / field.cell_mm)
     else:
         nipple = middle
         profile = _top_profile((rows - nipple) / length, rng)

@@ -58,7 +58,7 @@ def draw_gland(shape: BreastShape, style: TissueStyle, rng: np.random.Generator)
     extent = _extent(shape, style, angle, rng)
     mixture = np.sqrt(np.float32(1.0 - 0.5 * style.fibrous)) * cloud + np.sqrt(np.float32(style.fibrous)) * texture
     gland = extent * (0.25 + 0.3 * style.density + 0.1 * mixture + 0.18 * threads)
-    fat = (1.0 - extent) * (0.06 + 0.02 * mixture + 0.14 * threads)
+    fat = (1.0 - extent) * (0.06 + 0.02 * mixture + 0.11 * threads)
     gland = np.maximum(gland + fat, 0.01)
     muscle = 0.6 + 0.025 * combed(np.full_like(angle, shape.muscle_angle), cell, _BETA, (0.5, 25.0), rng, strength=4.0)
     return np.asarray(np.clip(gland + shape.muscle * (muscle - 0.85 * gland), 0.0, 1.0), np.float32)
@@ -93,7 +93,7 @@ def _threads(angle: np.ndarray, cell_mm: float, style: TissueStyle, rng: np.rand
     total = np.zeros(angle.shape, np.float32)
     for scale, width, strength in ((1.6, 0.14, 1.0), (0.8, 0.18, 0.7), (0.45, 0.25, 0.4)):
         wavelength = style.lobule_mm * scale
-        field = combed(angle, cell_mm, 3.0, (1.1 * wavelength, 2.0 * wavelength), rng, strength=2.0)
+        field = combed(angle, cell_mm, 3.0, (1.1 * wavelength, 2.0 * wavelength), rng, strength=3.0)
         where = combed(angle, cell_mm, 3.0, (2.0, 25.0), rng)
         total += np.float32(strength) * ridges(field, width) / (1.0 + np.exp(0.7 - 2.5 * where))
     return total * np.float32(0.3 + 0.7 * style.fibrous)
