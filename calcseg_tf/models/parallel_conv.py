@@ -62,6 +62,7 @@ class ParallelConv2D(keras.layers.Layer):
         self.bias = self.add_weight("bias", (self.filters,), initializer="zeros")
         super().build(input_shape)
 
+    @tf.autograph.experimental.do_not_convert  # no branch in here is a tensor's, and looking for one takes seconds
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """Convolves [batch, height, width, channels] to [batch, height, width, filters]."""
         way = self.way(inputs.dtype, training)

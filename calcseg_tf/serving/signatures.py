@@ -1,6 +1,8 @@
 """The SavedModel's signatures, made of stock TensorFlow operations alone."""
 
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -35,22 +37,23 @@ class ServedModel(tf.Module):
     def __init__(self, network: keras.Model, config: ModelConfig, metadata: str = "") -> None:
         super().__init__()
         self.tiles = TileGeometry.of(config)
-        self._network = network  # tracked, so that its variables are saved
+        # Tracked, so that they are saved; the network itself would bring along a graph of each layer, twice the file.
+        self._variables = network.variables
         self._metadata = metadata
         way = full_resolution(network, config)
         image = tf.TensorSpec([None, None, None, 1], tf.float32)
         # Traced once, though two places call each.
-        self._probability = tf.function(lambda image: tf.sigmoid(way.whole(image)), input_signature=[image])
+        self._probability = _graph(lambda image: tf.sigmoid(way.whole(image)), [image])
         # As the layers have it, for runtimes that know no loop of changing shapes.
-        self._window = tf.function(lambda image: tf.sigmoid(network(image, training=False)), input_signature=[image])
-        methods = {
+        self._window = _graph(lambda image: tf.sigmoid(network(image, training=False)), [image])
+        methods: dict[str, Callable[..., Any]] = {
             SERVING_DEFAULT: self.predict,
             PREDICT_PNG: self.predict_png,
             PREDICT_TILES: self.predict_tiles,
             METADATA: self.metadata,
         }
         forms = signatures(self.tiles)
-        self.functions = {name: tf.function(call, _input_signature(forms[name])) for name, call in methods.items()}
+        self.functions = {name: _graph(call, _input_signature(forms[name])) for name, call in methods.items()}
 
     def predict(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Maps intensities in [0, 1] to probabilities of the same shape; only input and output grow with the image.
@@ -165,6 +168,11 @@ def _exact_intensity(sample: tf.Tensor, full_scale: tf.Tensor) -> tf.Tensor:
     stored = tf.round(sample * (full_scale / FULL_SCALE))
     is_rounded = tf.abs(stored * (FULL_SCALE / full_scale) - sample) < 0.55  # half a step, and rounding to float32
     return tf.where(is_rounded, stored / full_scale, sample / FULL_SCALE)
+
+
+def _graph(function: Callable[..., Any], signature: list[tf.TensorSpec]) -> Any:
+    """Makes a graph; no branch here is Python's, and AutoGraph, which looks for them, takes most of the time."""
+    return tf.function(function, signature, autograph=False)
 
 
 def _input_signature(signature: Signature) -> list[tf.TensorSpec]:

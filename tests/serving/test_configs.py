@@ -104,6 +104,7 @@ def test_the_compose_file_starts_the_pinned_server_with_these_files(compose):
             if value.startswith("/config/")
         }
         assert ("--enable_batching=true" in service["command"]) == (name == "gpu")
+        assert (service.get("environment") == {"NVIDIA_TF32_OVERRIDE": "0"}) == (name == "gpu")
     assert named == {path.name for path in FOLDER.glob("*.config")}
 
 
