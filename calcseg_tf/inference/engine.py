@@ -146,7 +146,7 @@ class Engine(FullResolution):
         above = plan.before[tf.maximum(state.row - 1, 0)]
         seen = plan.seen[begin:end]
         slots = tf.where(seen < tf.shape(plan.bank_logits)[0], seen, seen - above)
-        known = tuple(tf.concat([bank, row], 2) for bank, row in zip(plan.bank, state.above, strict=True))
+        known = tuple(zip(plan.bank, state.above, strict=True))
         logits, features = self._compute(plan.image, plan.size, plan.prepared, known, plan.places[begin:end], slots)
         kept = end - plan.before[last - 1]
         rows = tuple(each[:, :, end - begin - kept :] for each in features)
@@ -189,7 +189,9 @@ class Engine(FullResolution):
         everywhere = tf.ones([1, *tf.unstack(self._grid.cells_along(small))], tf.bool)
         codes = self._grid.codes(everywhere, tf.constant(1), small)
         places, slots = tf.cast(tf.where(everywhere), tf.int32), self._grid.seen(codes, everywhere)
-        logits, features = self._compute(image, small, prepared, self._zeros(), places, slots)
+        logits, features = self._compute(
+            image, small, prepared, tuple((zero,) for zero in self._zeros()), places, slots
+        )
         bank = tuple(tf.concat([zero, each], 2) for zero, each in zip(self._zeros(), features, strict=True))
         return bank, tf.concat([self._zero_logits(), logits], 0)
 
@@ -198,7 +200,7 @@ class Engine(FullResolution):
         image: tf.Tensor,
         size: tf.Tensor,
         prepared: tuple[tuple[tf.Tensor, ...], ...],
-        known: Features,
+        known: tuple[Features, ...],
         places: tf.Tensor,
         slots: tf.Tensor,
     ) -> tuple[tf.Tensor, Features]:
@@ -208,7 +210,8 @@ class Engine(FullResolution):
             image: See `Plan`.
             size: See `Plan`.
             prepared: See `Plan`.
-            known: Of each stage but the first, what it takes from known cells, [S, S, known, channels]; slot 0 zeros.
+            known: Of each stage but the first, what it takes from known cells, tensors [S, S, some, channels] that are
+                joined not before they are wanted; slot 0 zeros.
             places: int32 [cells, 3], image, row and column of each.
             slots: int32 [cells, 2, 2], the slots of what each cell sees: known ones first, then the cells themselves.
 
@@ -222,7 +225,7 @@ class Engine(FullResolution):
         for stage, weights, cells in zip(others, prepared[1:], known, strict=True):
             projected = stage.project(features, weights)
             taken.append(projected)
-            pool = tf.concat([cells, projected], 2)
+            pool = tf.concat([*cells, projected], 2)
             index = self._grid.cell_index(places, slots, size, stage.reach, offset, tf.shape(pool)[2])
             features = stage.apply(tf.reshape(pool, [-1, stage.channels]), index, weights)
             offset += stage.reach
