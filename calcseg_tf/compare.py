@@ -4,8 +4,10 @@ import pathlib
 
 from absl import flags
 
+from calcseg_tf.result_flags import ReadFlags
 from data_prep.command import DISCLAIMER, run
 
+_READ = ReadFlags()
 _MODEL_DIR = flags.DEFINE_string("model_dir", None, "Model directory.", required=True)
 _PRIOR = flags.DEFINE_string("prior", None, "The exam before: a DICOM or 16-bit PNG file.", required=True)
 _CURRENT = flags.DEFINE_string("current", None, "The exam after: the same view of the same breast.", required=True)
@@ -21,7 +23,6 @@ _CURRENT_ROI = flags.DEFINE_string("current_roi", None, "Region of the current e
 _OUTPUT_DIR = flags.DEFINE_string(
     "output_dir", None, "Receives comparison.html, comparison.json, comparison.csv and comparison.png.", required=True
 )
-_THRESHOLD = flags.DEFINE_float("threshold", None, "Overrides the model's operating threshold, in (0, 1).")
 _ALIGNMENT = flags.DEFINE_enum(
     "alignment",
     "similarity",
@@ -34,8 +35,6 @@ _COMPARE_ANYWAY = flags.DEFINE_bool(
     "Go on where laterality, view, patient, order in time or a spacing that one exam lacks forbid it; the result says "
     "so.",
 )
-_FOR_PROCESSING = flags.DEFINE_bool("for_processing", False, "As `calcseg_tf.predict` takes it.")
-_VOI_LUT = flags.DEFINE_bool("voi_lut", False, "As `calcseg_tf.predict` takes it.")
 
 
 def main() -> None:
@@ -43,18 +42,17 @@ def main() -> None:
     from calcseg_tf.bulk.local_model import LocalModel
     from calcseg_tf.clinical.alignment import Motion
     from calcseg_tf.comparing import CompareConfig, compare
-    from data_prep.dicom.header import ReadOptions
 
     config = CompareConfig(
         prior=pathlib.Path(_PRIOR.value),
         current=pathlib.Path(_CURRENT.value),
         prior_roi=_PRIOR_ROI.value,
         current_roi=_CURRENT_ROI.value,
-        model=LocalModel(pathlib.Path(_MODEL_DIR.value), threshold=_THRESHOLD.value),
+        model=LocalModel(pathlib.Path(_MODEL_DIR.value), threshold=_READ.threshold),
         output_dir=pathlib.Path(_OUTPUT_DIR.value),
         motion=Motion(_ALIGNMENT.value),
         anyway=_COMPARE_ANYWAY.value,
-        read_options=ReadOptions(_FOR_PROCESSING.value, _VOI_LUT.value),
+        read_options=_READ.read_options,
     )
     print(DISCLAIMER)
     compare(config, lambda line: print(line, flush=True))
