@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from data_prep.errors import InputError
 from data_prep.implants.calcification import Calcification, Shape
+from data_prep.implants.config import ImplantConfig, Variety
 from data_prep.implants.site import allowed_cells, local_noise
 from data_prep.mammogram import Mammogram
 
@@ -22,6 +23,7 @@ _GAP_PX = 2  # background between two masks, at least
 
 _HEADROOM = 0.95  # share of the peak that full scale must leave
 _MAX_CONTRAST = 0.5  # of full scale; more is metal
+_NOISE_RADIUS_MM = 0.5  # what varies over more is tissue, against which a large calcification shows all the same
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,12 +67,16 @@ class Canvas:
         spacing_mm: Pixel spacing used for sizes.
     """
 
-    def __init__(self, background: Mammogram, spacing_mm: float, rng: np.random.Generator) -> None:
+    def __init__(
+        self, background: Mammogram, spacing_mm: float, config: ImplantConfig, rng: np.random.Generator
+    ) -> None:
         """Finds where calcifications may lie.
 
         Args:
             background: The mammogram.
             spacing_mm: Pixel spacing used for sizes.
+            config: With `Variety.FULL`, a signal too strong for its site is weakened, and noise is measured at the
+                scale of a disk of 1 mm at most; `Variety.BASIC` does neither, so that it stays what it was.
             rng: The only source of chance.
 
         Raises:
@@ -80,6 +86,8 @@ class Canvas:
         self.spacing_mm = spacing_mm
         self._background = background
         self._intensity = background.intensity()
+        self._config = config
+        self._lenient = config.variety is Variety.FULL
         self._rng = rng
         self._allowed, self._step = allowed_cells(self._intensity, spacing_mm)
         self._cells = np.argwhere(self._allowed)
@@ -110,7 +118,7 @@ class Canvas:
             calcification: Its patch.
             row: Of the site, which becomes row height // 2 of the patch.
             column: Likewise.
-            snr: As in `ImplantConfig.snr_min`.
+            snr: As in `ImplantConfig.snr_min`; with `Variety.FULL` less, down to that, where only less has room.
             cluster: As in `PlacedCalcification`.
         """
         height, width = calcification.mask.shape
@@ -123,16 +131,31 @@ class Canvas:
             return False
         if not self._allowed[(mask_rows + top) // self._step, (mask_columns + left) // self._step].all():
             return False
-        noise = local_noise(self._intensity, (row, column), math.sqrt(calcification.area_px / math.pi))
-        contrast = snr * max(noise, 0.5 / self._background.full_scale) / calcification.signal[calcification.mask].mean()
-        peak = np.unravel_index(int(np.argmax(calcification.signal)), calcification.signal.shape)
-        if contrast > _MAX_CONTRAST or self._intensity[window][peak] + _HEADROOM * contrast > 1.0:
+        strength = self._fit(calcification, window, (row, column), snr)
+        if strength is None:
             return False
         bounds = (top, left, top + height, left + width)
         self._bounds = np.concatenate([self._bounds[: len(self.placed)], [bounds]])
-        self.placed.append(PlacedCalcification(calcification, top, left, cluster, snr, float(contrast)))
+        self.placed.append(PlacedCalcification(calcification, top, left, cluster, *strength))
         self._taken[window] += _surroundings(calcification)
         return True
+
+    def _fit(
+        self, calcification: Calcification, window: tuple[slice, slice], site: tuple[float, float], snr: float
+    ) -> tuple[float, float] | None:
+        """Returns signal-to-noise ratio and contrast at a site, or None where such a signal has no room."""
+        radius = math.sqrt(calcification.area_px / math.pi)
+        if self._lenient:
+            radius = min(radius, self.px(_NOISE_RADIUS_MM))
+        noise = max(local_noise(self._intensity, site, radius), 0.5 / self._background.full_scale)
+        contrast = float(snr * noise / calcification.signal[calcification.mask].mean())
+        peak = np.unravel_index(int(np.argmax(calcification.signal)), calcification.signal.shape)
+        level = self._intensity[window][peak]
+        if contrast <= _MAX_CONTRAST and level + _HEADROOM * contrast <= 1.0:
+            return snr, contrast
+        most = min(_MAX_CONTRAST, float(1.0 - level) / _HEADROOM)
+        weaker = snr * most / contrast
+        return (weaker, most) if self._lenient and weaker >= self._config.snr_min else None
 
     def add_alone(self, calcification: Calcification, snr: float) -> bool:
         """Places a calcification at a drawn site away from all others; False where none is found."""

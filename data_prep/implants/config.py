@@ -26,7 +26,8 @@ class ImplantConfig:
         isolated_per_mammogram: Calcifications at least 3 mm from every other one.
         clusters_per_mammogram: Clusters of 8 to 25 calcifications within 1.5 to 8 mm.
         snr_min: Weakest signal-to-noise ratio: mean signal over the mask, by the background's standard deviation when
-            averaged over as many pixels. Rose puts the threshold of seeing at 3 to 5 (J. Opt. Soc. Am. 38, 196, 1948).
+            averaged over as many pixels (with `Variety.FULL`: those of a disk of 1 mm at most). Rose puts the
+            threshold of seeing at 3 to 5 (J. Opt. Soc. Am. 38, 196, 1948).
         snr_max: Strongest one.
         blur_mm: Standard deviation of the detector's point spread, as a Gaussian. Measured transfer functions give
             0.03 mm for selenium (0.4 at 7.1 cycles/mm: Hoheisel et al., IEEE NSS 2004) and 0.05 mm for caesium iodide

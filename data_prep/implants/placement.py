@@ -88,7 +88,7 @@ def implant_mammogram(background: Mammogram, config: ImplantConfig) -> Implanted
     spacing = math.sqrt(math.prod(background.pixel_spacing_mm or (config.pixel_spacing_mm, config.pixel_spacing_mm)))
     entropy = (config.seed, int(background.source_sha256 or _digest(background), 16))
     rng = np.random.default_rng(np.random.SeedSequence(entropy))
-    canvas = Canvas(background, spacing, rng)
+    canvas = Canvas(background, spacing, config, rng)
     # The large ones first: small ones find room between them, and not the other way round.
     varied = (
         add_varied(canvas, config, rng, background.view)

@@ -110,13 +110,25 @@ def test_the_inside_of_a_rim_is_to_be_ignored_and_holds_nothing_else():
 
 def test_a_rim_keeps_others_out_of_its_inside():
     background, _ = breast(height=300, width=300)
-    canvas = Canvas(background, 0.07, np.random.default_rng(0))
+    canvas = Canvas(background, 0.07, ONLY_VARIED, np.random.default_rng(0))
     rim = draw_calcification(Shape.RIM, 500.0, 0.5, np.random.default_rng(1))
     speck = draw_calcification(Shape.ROUND, 4.0, 0.5, np.random.default_rng(2))
     assert canvas.add(rim, 150.0, 100.0, 10.0, None)
     assert not canvas.add(speck, 150.0, 100.0, 10.0, None)
     canvas.take_back(0)
     assert canvas.add(speck, 150.0, 100.0, 10.0, None)
+
+
+def test_in_noise_signals_are_weakened_to_what_there_is_room_for_and_not_left_out():
+    background, _ = breast(height=600, width=500, noise=0.08)
+    config = ImplantConfig(seed=1, isolated_per_mammogram=20, clusters_per_mammogram=0, variety=Variety.FULL)
+    basic = dataclasses.replace(config, variety=Variety.BASIC)
+    full, left_out = implant_mammogram(background, config), implant_mammogram(background, basic).left_out
+    strongest = [placed for placed in full.calcifications if placed.contrast > 0.4999]
+    assert strongest
+    assert max(placed.contrast for placed in full.calcifications) <= 0.5
+    assert min(placed.signal_to_noise for placed in full.calcifications) >= config.snr_min
+    assert full.left_out < left_out
 
 
 def test_signal_is_added_in_the_range_asked_and_the_rest_untouched():
