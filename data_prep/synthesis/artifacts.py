@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
 
 from data_prep.dicom.terms import Laterality, View
 from data_prep.synthesis.curves import add_curve, wander
@@ -119,7 +120,9 @@ class _Artifacts:
             image = image.rotate(self._rng.uniform(-60.0, 60.0), Image.Resampling.BILINEAR, expand=True)
         elif self._rng.uniform() < 0.5:
             pen.rectangle((0, 0, image.width - 1, image.height - 1), outline=255, width=max(1, size // 12))
-        letters = np.asarray(image, np.float32) / 255.0
+        letters = np.asarray(image, np.float32) / np.float32(255.0)
+        if turned:
+            letters = ndimage.gaussian_filter(letters, self._rng.uniform(0.05, 0.15) / self._spacing)
         value = self._rng.uniform(0.55, 0.95) if turned else self._top
         if (window := self._free(letters.shape)) is None:
             return
@@ -147,13 +150,14 @@ class _Artifacts:
     def _add_border(self, side: int, width_mm: float, value: float, ragged: bool) -> None:
         """Side 0 is above, 1 below, 2 left, 3 right."""
         view = (self._picture, self._picture[::-1], self._picture.T, self._picture.T[::-1])[side]
-        width = max(1, round(width_mm / self._spacing))
-        widths = np.full(view.shape[1], width)
+        edge = np.full(view.shape[1], width_mm / self._spacing)
         if ragged:
+            waves = ndimage.gaussian_filter1d(self._rng.standard_normal(view.shape[1]), 5.0)
             slope = self._rng.uniform(-0.008, 0.008) * (np.arange(view.shape[1]) - view.shape[1] / 2)
-            widths = np.maximum(0, widths + np.rint(slope + self._rng.normal(0.0, 0.4, view.shape[1])).astype(int))
-        strip = view[: int(widths.max())]
-        strip[np.arange(len(strip))[:, None] < widths[None, :]] = np.float32(value)
+            edge = edge + slope + 2.0 * waves
+        strip = view[: math.ceil(max(1.0, float(edge.max()))) + 1]
+        covered = np.clip(edge[None, :] - np.arange(len(strip))[:, None] + 0.5, 0.0, 1.0).astype(np.float32)
+        strip += covered * (np.float32(value) - strip)
         height, columns = self._picture.shape
         row, column = ((0, columns / 2), (height - 1, columns / 2), (height / 2, 0), (height / 2, columns - 1))[side]
         self._place(Kind.BORDER, row, column, view.shape[1] * self._spacing)
