@@ -93,19 +93,15 @@ class ServedModel(tf.Module):
         Returns:
             float32 [batch, tile, tile, 1]; 0 where the image has ended.
         """
-        tile, halo = self.tiles.tile_px, self.tiles.halo_px
+        tile = self.tiles.tile_px
         image = check_intensities(image, self.tiles.window_px)
         origin = check_tile_places(origin, size, tf.shape(image)[0], self.tiles.origin_multiple_px)
-        see_no_border = tf.reduce_all((origin >= halo) & (origin + tile + halo <= size))
-        probability = tf.cond(
-            see_no_border,
-            lambda: self._window(image)[:, halo : halo + tile, halo : halo + tile],
-            lambda: tf.map_fn(
-                lambda one: self._tile_at_border(*one),
-                (image, origin, size),
-                fn_output_signature=tf.TensorSpec([tile, tile, 1], tf.float32),
-                parallel_iterations=1,
-            ),
+        # One after the other: a batch takes no more memory than a window.
+        probability = tf.map_fn(
+            lambda one: self._tile(*one),
+            (image, origin, size),
+            fn_output_signature=tf.TensorSpec([tile, tile, 1], tf.float32),
+            parallel_iterations=1,
         )
         return {PROBABILITY: tf.ensure_shape(probability, [None, tile, tile, 1])}
 
@@ -122,7 +118,7 @@ class ServedModel(tf.Module):
         probability = self._probability(intensity[None])
         return tf.io.encode_png(tf.cast(tf.round(probability[0] * FULL_SCALE), tf.uint16), compression=1)
 
-    def _tile_at_border(self, window: tf.Tensor, origin: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    def _tile(self, window: tf.Tensor, origin: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
         """Predicts one tile, float32 [tile, tile, 1], from the part of its window that the image covers."""
         tile, halo = self.tiles.tile_px, self.tiles.halo_px
         begin = tf.maximum(halo - origin, 0)
