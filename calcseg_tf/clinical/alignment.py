@@ -12,7 +12,14 @@ import math
 
 import numpy as np
 
-from calcseg_tf.clinical.matching import MOST_MATCHED, match, pair_gains, size_costs
+from calcseg_tf.clinical.matching import (
+    MOST_MATCHED,
+    gate_for_density,
+    gate_for_residuals,
+    match,
+    pair_gains,
+    size_costs,
+)
 
 __all__ = [
     "LEAST_FOR_AFFINE",
@@ -90,11 +97,13 @@ class Alignment:
     Attributes:
         transform: From prior to current; None where they could not be aligned.
         pairs: int64 [pairs, 2], indices of matched calcifications (prior, current), by prior.
+        gate: How far apart a matched pair may lie; as narrow as the density and the residuals allow.
         reason: Why there is no transform, or why it is no affine one; "" otherwise.
     """
 
     transform: Transform | None
     pairs: np.ndarray
+    gate: float
     reason: str
 
 
@@ -123,27 +132,29 @@ def align(
         current: float [current, 2], in the same unit.
         prior_area: Positive, [prior], in any unit.
         current_area: [current], in the same unit.
-        gate: How far apart a matched pair may lie after alignment.
+        gate: How far apart a matched pair may lie after alignment, at most.
         motion: What to look for.
     """
     fewer, more = sorted((len(prior), len(current)))
     if fewer < LEAST_TO_ALIGN:
-        return _none(f"alignment needs {LEAST_TO_ALIGN} calcifications in either exam; found {fewer} in one of them")
+        reason = f"alignment needs {LEAST_TO_ALIGN} calcifications in either exam; found {fewer} in one of them"
+        return _none(gate, reason)
     if more > MOST_MATCHED:
-        return _none(f"alignment takes at most {MOST_MATCHED} calcifications an exam; found {more}")
+        return _none(gate, f"alignment takes at most {MOST_MATCHED} calcifications an exam; found {more}")
     size_cost = size_costs(prior_area, current_area)
+    most, gate = gate, gate_for_density(prior, current, gate)
     exams = _Exams(_complex(prior), _complex(current), size_cost, gate, motion is Motion.RIGID)
     largest = np.argsort(-prior_area, kind="stable")[:_MOST_SEARCHED], np.argsort(-current_area, kind="stable")
     search = exams.only(largest[0], largest[1][:_MOST_SEARCHED])
     best = search.best()
     chance = max(search.moved(quarter, mirror).best().score for mirror, quarter in _IMPOSSIBLE)
     if best.score <= MARGIN * chance:
-        return _none("no motion explains clearly more than chance does: the regions hold too few calcifications, too "
-                     "many that changed, or do not correspond")  # fmt: skip
-    found = exams.refine(best.slope, best.offset)
+        return _none(gate, "no motion explains clearly more than chance does: the regions hold too few calcifications, "
+                     "too many that changed, or do not correspond")  # fmt: skip
+    found, gate = exams.tightened(exams.refine(best.slope, best.offset), most)
     transform = _transform(found, motion)
     if motion is not Motion.AFFINE:
-        return Alignment(transform, found.pairs, "")
+        return Alignment(transform, found.pairs, gate, "")
     return _affine(prior, current, size_cost, gate, transform, found.pairs)
 
 
@@ -197,6 +208,21 @@ class _Exams:
                     break
         found = self._matched(slope, offset, self.gate)
         return max(best, found, key=lambda each: each.score)
+
+    def tightened(self, found: _Found, most: float) -> tuple[_Found, float]:
+        """Matches and fits in turns within a gate that the matched pairs' own distances narrow; returns that gate."""
+        gate = self.gate
+        for _ in range(_TURNS):
+            moved = found.slope * self.prior[found.pairs[:, 0]] + found.offset
+            gate = gate_for_residuals(np.abs(moved - self.current[found.pairs[:, 1]]), self.gate, most)
+            following = self._matched(found.slope, found.offset, gate)
+            if (fitted := self._fit(following.pairs)) is None:
+                break
+            done = np.array_equal(following.pairs, found.pairs)
+            found = dataclasses.replace(following, slope=fitted[0], offset=fitted[1])
+            if done:
+                break
+        return found, gate
 
     def _proposals(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns slope and offset of each motion that a pair of either exam proposes, complex [proposals]."""
@@ -274,15 +300,15 @@ def _affine(
     for _ in range(_TURNS):
         fitted = _fit_affine(prior[matched[:, 0]], current[matched[:, 1]])
         if fitted is None:
-            return Alignment(start, pairs, f"an affine motion needs {LEAST_FOR_AFFINE} matched calcifications that are "
-                             "not on one line, and no more stretch than a similarity may have: a similarity was "
-                             "fitted")  # fmt: skip
+            return Alignment(start, pairs, gate, f"an affine motion needs {LEAST_FOR_AFFINE} matched calcifications "
+                             "that are not on one line, and no more stretch than a similarity may have: a similarity "
+                             "was fitted")  # fmt: skip
         following = match(pair_gains(fitted.apply(prior), current, size_cost, gate))
         done = np.array_equal(following, matched)
         found, matched = fitted, following
         if done:
             break
-    return Alignment(found, matched, "")
+    return Alignment(found, matched, gate, "")
 
 
 def _fit_affine(prior: np.ndarray, current: np.ndarray) -> Transform | None:
@@ -313,8 +339,8 @@ def _of(motion: Motion, matrix: np.ndarray, offset: np.ndarray) -> Transform:
     return Transform(motion, ((a, b), (c, d)), (row, column))
 
 
-def _none(reason: str) -> Alignment:
-    return Alignment(None, np.zeros((0, 2), np.int64), reason)
+def _none(gate: float, reason: str) -> Alignment:
+    return Alignment(None, np.zeros((0, 2), np.int64), gate, reason)
 
 
 def _complex(places: np.ndarray) -> np.ndarray:

@@ -13,9 +13,9 @@ from calcseg_tf.probability_map import FULL_SCALE
 
 __all__ = ["MICRO_BELOW_MM", "Calcification", "SizeClass", "calcifications_of"]
 
-# "Microcalcification is defined as individual calcific opacities measuring < 0.5 mm in diameter" (Aids to Radiological
-# Differential Diagnosis, breast disease and mammography). ACR BI-RADS Atlas, 5th edition (2013), parts fine from coarse
-# shapes at 0.5 mm too, but has no such classes; others part them at 1 mm.
+# "Microcalcification is defined as individual calcific opacities measuring < 0.5 mm in diameter" (a textbook's chapter
+# "Breast disease and mammography", read at clinicalgate.com). BI-RADS' fine pleomorphic ones are below 0.5 mm too, but
+# it has no such classes; others call macro what is above 2 mm.
 MICRO_BELOW_MM = 0.5
 
 
@@ -46,7 +46,8 @@ class Calcification:
         longest_diameter_mm: Likewise.
         elongation: Longer over shorter axis of the ellipse with its second moments; at least 1.
         circularity: area^2 / (2 pi (m_rr + m_cc)), m the central second moments, not divided by the area: 1 for a disc,
-            less for all else (Zunic, Hirota, Rosin 2010). No perimeter, which on a few pixels measures the grid.
+            less for all else (Zunic, Hirota, Rosin, "A Hu moment invariant as a shape circularity measure", Pattern
+            Recognition 43, 2010, 47-57). No perimeter, which on a few pixels measures the grid.
         orientation_deg: Direction of the longer axis, in [0, 180): 0 is along a row, 90 along a column, 45 from lower
             left to upper right, as displayed. None where both axes are equal.
         size_class: Micro below `MICRO_BELOW_MM` of equivalent diameter, else macro; None without spacing.

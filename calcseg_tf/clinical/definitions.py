@@ -31,7 +31,7 @@ _CALCIFICATION = {
     ),
     "circularity": (
         "area^2 / (2 pi (m_rr + m_cc)) of the central second moments m, not divided by the area; 1 for a disc, less "
-        "for all else (Zunic, Hirota, Rosin 2010)."
+        "for all else (Zunic, Hirota, Rosin, Pattern Recognition 43, 2010, 47-57)."
     ),
     "orientation_deg": (
         "Direction of the longer axis in [0, 180): 0 along a row, 90 along a column, 45 from lower left to upper "

@@ -130,7 +130,7 @@ def compare_exams(prior: Exam, current: Exam, motion: Motion = Motion.SIMILARITY
     areas = [np.array([_area(each, unit) for each in found], np.float64) for found in (before, after)]
     alignment = align(places[0], places[1], areas[0], areas[1], gate, motion)
     follow_up = FollowUp(
-        prior, current, _table(prior, current), unit, gate, alignment.transform, alignment.reason, None, None
+        prior, current, _table(prior, current), unit, alignment.gate, alignment.transform, alignment.reason, None, None
     )
     return follow_up if alignment.transform is None else _with_pairs(follow_up, before, after, alignment.pairs)
 

@@ -14,7 +14,7 @@ from calcseg_tf.clinical.definitions import DEFINITIONS
 from calcseg_tf.clinical.follow_up import GROWN_RATIO, Change, FollowUp
 from calcseg_tf.clinical.follow_up_exams import Exam
 from calcseg_tf.clinical.follow_up_figure import write_comparison_figure
-from calcseg_tf.clinical.matching import GATE_MM, GATE_PX, SIZE_WEIGHT
+from calcseg_tf.clinical.matching import GATE_MM, GATE_PX, NEIGHBOUR_SHARE, RESIDUAL_FACTOR, SIZE_WEIGHT
 from calcseg_tf.clinical.page.comparison import write_comparison_page
 from calcseg_tf.clinical.results import replace_folder, require_replaceable, sweep_partial
 from calcseg_tf.only_run import only_run_in
@@ -44,7 +44,9 @@ _FOLLOW_UP_DEFINITIONS = {
     ),
     "matching": (
         "One to one, the highest sum of 1 - (distance / gate)^2 - "
-        f"{SIZE_WEIGHT:g} ln(area ratio)^2; the gate is {GATE_MM:g} mm, or {GATE_PX:g} px without spacing."
+        f"{SIZE_WEIGHT:g} ln(area ratio)^2; the gate is {GATE_MM:g} mm, or {GATE_PX:g} px without spacing, at most "
+        f"{NEIGHBOUR_SHARE:g} times the median distance to the nearest neighbour (not below a tenth of itself) and "
+        f"{RESIDUAL_FACTOR:g} times the median distance of the matched pairs (not below 0.3 of itself)."
     ),
     "status": (
         "persisted: matched, and not grown. grown: matched, current area at least "

@@ -2,12 +2,32 @@
 
 import numpy as np
 
-__all__ = ["GATE_MM", "GATE_PX", "MOST_MATCHED", "SIZE_WEIGHT", "match", "pair_gains", "size_costs"]
+__all__ = [
+    "GATE_MM",
+    "GATE_PX",
+    "MOST_MATCHED",
+    "NEIGHBOUR_SHARE",
+    "RESIDUAL_FACTOR",
+    "SIZE_WEIGHT",
+    "gate_for_density",
+    "gate_for_residuals",
+    "match",
+    "pair_gains",
+    "size_costs",
+]
 
 # How far apart one calcification may lie in two exams after alignment: compression is never twice the same. Where the
 # spacing is unknown, the same at 50 um a pixel.
 GATE_MM = 1.0
 GATE_PX = 20.0
+
+# In a dense cluster that holds several calcifications, and what is new lies within it of what has vanished. So it is at
+# most this share of the median distance to the nearest neighbour, and, once they are aligned, at most so many times the
+# median distance of the matched pairs, which of normal errors 0.2 % exceed.
+NEIGHBOUR_SHARE = 0.7
+RESIDUAL_FACTOR = 3.0
+_LEAST_SHARE = 0.1  # of the gate, however dense: 2 px at 50 um
+_LEAST_RESIDUAL_SHARE = 0.3  # however well they fit: what grows to one side moves its centroid
 
 # A ratio of e in area costs as much as 0.45 of the gate: of two candidates the likelier in size wins, and yet a
 # calcification may grow.
@@ -15,6 +35,25 @@ SIZE_WEIGHT = 0.2
 
 # Of either exam: an assignment takes the memory of their product and the time of its power of 1.5.
 MOST_MATCHED = 2000
+
+
+def gate_for_density(prior: np.ndarray, current: np.ndarray, most: float) -> float:
+    """Returns the gate for places as dense as these, float [places, 2] of each exam, at least two."""
+    from scipy.spatial import cKDTree
+
+    nearest = min(float(np.median(cKDTree(places).query(places, k=2)[0][:, 1])) for places in (prior, current))
+    return min(most, max(_LEAST_SHARE * most, NEIGHBOUR_SHARE * nearest))
+
+
+def gate_for_residuals(distances: np.ndarray, dense: float, most: float) -> float:
+    """Returns the gate for aligned exams.
+
+    Args:
+        distances: Of the matched pairs after alignment, float [pairs], at least one.
+        dense: Of `gate_for_density`.
+        most: The gate that was asked for.
+    """
+    return min(dense, max(_LEAST_RESIDUAL_SHARE * most, RESIDUAL_FACTOR * float(np.median(distances))))
 
 
 def pair_gains(prior: np.ndarray, current: np.ndarray, size_cost: np.ndarray, gate: float) -> np.ndarray:

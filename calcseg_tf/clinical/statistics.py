@@ -15,7 +15,7 @@ from data_prep.breast import breast_mask
 from data_prep.errors import InputError
 from data_prep.mammogram import SpacingSource
 
-__all__ = ["ImageStatistics", "measure"]
+__all__ = ["ImageStatistics", "measure", "measure_again"]
 
 _BREAST_SIDE_PX = 512  # a shorter side from here on is reduced to half of this or more for seeking the breast
 
@@ -68,9 +68,35 @@ def measure(
     if intensity.shape != codes.shape:
         raise InputError(f"probability and intensity have one size; found {codes.shape} and {intensity.shape}")
     _check_spacing(pixel_spacing_mm, spacing_source)
+    breast_cm2 = _breast_cm2(intensity, pixel_spacing_mm)
+    return _measure(codes, intensity, threshold, pixel_spacing_mm, spacing_source, breast_cm2)
+
+
+def measure_again(
+    codes: np.ndarray, intensity: np.ndarray, threshold: float, known: ImageStatistics
+) -> ImageStatistics:
+    """Measures at another threshold what has been measured at one: as `measure`, in a third of the time.
+
+    Args:
+        codes: uint16 [height, width], as they were measured.
+        intensity: Likewise.
+        threshold: In (0, 1].
+        known: What `measure` found at another threshold.
+    """
+    spacing, source, breast_cm2 = known.pixel_spacing_mm, known.spacing_source, known.reference_area_cm2
+    return _measure(codes, intensity, threshold, spacing, source, breast_cm2)
+
+
+def _measure(
+    codes: np.ndarray,
+    intensity: np.ndarray,
+    threshold: float,
+    pixel_spacing_mm: tuple[float, float] | None,
+    spacing_source: SpacingSource,
+    breast_cm2: float | None,
+) -> ImageStatistics:
     found = measure_components(codes, intensity, threshold, pixel_spacing_mm)
     cluster_ids, clusters_reason = cluster_calcifications(found, pixel_spacing_mm)
-    breast_cm2 = _breast_cm2(intensity, pixel_spacing_mm)
     clusters = None
     if pixel_spacing_mm is not None and not clusters_reason:
         clusters = describe_clusters(found, cluster_ids, pixel_spacing_mm, breast_cm2)

@@ -48,6 +48,30 @@ def test_known_motions_are_found_though_a_fifth_is_new_and_a_fifth_has_vanished(
     assert right >= 0.95 * matched
 
 
+def test_in_a_dense_cluster_what_is_new_is_not_taken_for_what_has_vanished():
+    random = np.random.default_rng(14)
+    aligned = persisted = matched = right = 0
+    for _ in range(25):
+        # A cluster of 2 to 4 mm: several calcifications lie within the gate of each.
+        pair = draw_pair(random, (10, 16), 0.2, 0.2)
+        found = align(pair.prior / 5, pair.current / 5, pair.prior_area, pair.current_area, 1.0)
+        aligned += found.transform is not None
+        persisted += len(pair.same)
+        matched += len(found.pairs)
+        right += count_right(found, pair)
+        assert 0.1 <= found.gate < 1.0
+    assert aligned >= 23
+    assert right >= 0.95 * matched
+    assert right >= 0.9 * persisted
+
+
+def test_what_grew_to_one_side_is_matched_among_those_that_fit_exactly():
+    moved = _PLACES + 5
+    moved[3] += 0.2
+    found = align(_PLACES, moved, _AREAS, _AREAS * [1, 1, 1, 4, 1, 1, 1], 1.0)
+    np.testing.assert_array_equal(found.pairs, [(each, each) for each in range(7)])
+
+
 def test_what_does_not_correspond_is_seldom_aligned():
     random = np.random.default_rng(12)
     aligned = 0

@@ -9,7 +9,7 @@ from calcseg_tf.clinical import ImageStatistics, measure
 from calcseg_tf.clinical.page import write_report
 from data_prep.mammogram import SpacingSource
 
-OPERATING = 0.6
+OPERATING = 0.62  # none of those offered anyway
 
 
 def case(seed: int = 0, shape: tuple[int, int] = (300, 220), spots: int = 60) -> tuple[np.ndarray, np.ndarray]:

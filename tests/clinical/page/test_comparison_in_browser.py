@@ -215,7 +215,7 @@ def test_keys_walk_through_the_changes_and_change_both_exams(browser, pages):
     assert browser.get(outputs) == ["0 %", "0 %"]
     browser.key("]")
     outputs = outputs.replace("opacity", "threshold")
-    assert browser.get(outputs) == ["p ≥ 0.7", "p ≥ 0.7"]
+    assert browser.get(outputs) == ["p ≥ 0.55", "p ≥ 0.55"]
 
 
 def test_the_pointer_in_one_exam_shows_where_it_is_in_the_other(browser, pages):
