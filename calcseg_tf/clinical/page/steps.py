@@ -9,7 +9,7 @@ from calcseg_tf.probability_map import threshold_code
 
 __all__ = ["MOST_CALCIFICATIONS", "THRESHOLDS", "measure_steps"]
 
-# Each costs about 0.04 s of `predict` for 12 megapixels. The heat map begins at the lowest.
+# Each costs about 0.05 s of `predict` for 12 megapixels. The heat map begins at the lowest.
 THRESHOLDS = (*(step / 20 for step in range(2, 20)), 0.99)  # 0.1, 0.15 ... 0.95
 
 # A threshold with more shows noise, and would make the page slow; the operating threshold is offered in any case.
