@@ -7,9 +7,25 @@ from absl import flags
 
 from data_prep.command import DISCLAIMER, run
 
+# The page of --help has this order: first what the paper tells of.
 _RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Folder that data_prep.convert wrote.", required=True)
 _MODEL_DIR = flags.DEFINE_string("model_dir", None, "Folder for the model; a run stopped there goes on.", required=True)
-_MODEL = flags.DEFINE_string("model", "fcn", "Name of the network.")
+_MODEL = flags.DEFINE_string("model", "fcn", "fcn (the paper's network), unet, deeplabv3 or scale_space.")
+_LOSS = flags.DEFINE_string(
+    "loss", "hard_negatives", "hard_negatives (the paper's), cross_entropy, weighted_cross_entropy, focal."
+)
+_RATIO = flags.DEFINE_integer("negatives_per_positive", 3, "Hard negatives to one positive pixel.")
+_CROP_SIZE = flags.DEFINE_integer("crop_size", 256, "Side of a training crop in px; 0: whole mammograms (fcn).")
+_BATCH = flags.DEFINE_integer("global_batch_size", 8, "Crops an iteration, over all replicas.")
+_LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.001, "Learning rate, or where it starts.")
+_OPTIMIZER = flags.DEFINE_string("optimizer", "sgd", "sgd (the paper's) or adam.")
+_MOMENTUM = flags.DEFINE_float("momentum", 0.9, "Momentum of sgd.")
+_ROTATION = flags.DEFINE_float("max_rotation_degrees", 35.0, "Crops turn within [-max, max].")
+_FLIP = flags.DEFINE_bool("horizontal_flip", True, "Mirror half of the crops.")
+_EPOCHS = flags.DEFINE_integer("epochs", 500, "Epochs.")
+_STEPS = flags.DEFINE_integer("steps_per_epoch", 100, "Updates of the weights an epoch.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seeds weights, order, crops and augmentation.")
+# Then what it leaves open, and what others do.
 _MODEL_OPTIONS = (  # each is an option of some networks; where it is not given, the network has its own default
     flags.DEFINE_list("widths", None, "Channels of each block of fcn (4,16,32,64,128) or level of unet (64,...,1024)."),
     flags.DEFINE_list("kernel_sizes", None, "Parallel convolutions of a block of fcn, in px (3,5,7,9)."),
@@ -18,64 +34,44 @@ _MODEL_OPTIONS = (  # each is an option of some networks; where it is not given,
 )
 _BACKBONE = flags.DEFINE_string("backbone_weights", "", "HDF5 file of Keras' ResNet50 without top, for deeplabv3.")
 _FREEZE = flags.DEFINE_integer("freeze_backbone_epochs", 0, "First epochs, in which deeplabv3's backbone is fixed.")
-_LOSS = flags.DEFINE_string(
-    "loss", "hard_negatives", "hard_negatives (the paper's), cross_entropy, weighted_cross_entropy or focal."
-)
-_RATIO = flags.DEFINE_integer("negatives_per_positive", 3, "Hard negatives to one positive pixel.")
 _FLOOR = flags.DEFINE_integer("negatives_without_positives", 256, "Hard negatives of a batch without a positive.")
 _POSITIVE_WEIGHT = flags.DEFINE_float("positive_weight", 0.0, "Of weighted_cross_entropy; 0: negatives / positives.")
 _FOCAL_ALPHA = flags.DEFINE_float("focal_alpha", 0.25, "Weight of positives in focal; negatives have 1 - alpha.")
 _FOCAL_GAMMA = flags.DEFINE_float("focal_gamma", 2.0, "Exponent of focal, at least 1.")
-_CROP_SIZE = flags.DEFINE_integer("crop_size", 256, "Side of a training crop in px; 0: whole mammograms (fcn).")
-_BATCH = flags.DEFINE_integer("global_batch_size", 8, "Crops an iteration, over all replicas.")
 _ACCUMULATE = flags.DEFINE_integer("accumulate_steps", 1, "Iterations whose gradients make one update of the weights.")
-_EPOCHS = flags.DEFINE_integer("epochs", 500, "Epochs.")
-_STEPS = flags.DEFINE_integer("steps_per_epoch", 100, "Updates of the weights an epoch.")
 _CROPS = flags.DEFINE_integer("crops_per_image", 32, "Crops drawn each time a mammogram is decoded.")
 _SHARE = flags.DEFINE_float("calcification_share", 0.5, "Share of crops drawn around a calcification.")
-_ROTATION = flags.DEFINE_float("max_rotation_degrees", 35.0, "Crops turn within [-max, max].")
-_FLIP = flags.DEFINE_bool("horizontal_flip", True, "Mirror half of the crops.")
 _ZOOM = flags.DEFINE_float("max_zoom_factor", 1.0, "Crops are magnified or reduced by up to this factor; 1: not.")
 _CONTRAST = flags.DEFINE_float("max_contrast_factor", 1.0, "Crops change contrast by up to this factor; 1: not.")
 _EDGES = flags.DEFINE_float("edge_share", 0.0, "Share of crops that get an artificial edge, as films have; 0: none.")
-_OPTIMIZER = flags.DEFINE_string("optimizer", "sgd", "sgd (the paper's) or adam.")
-_LEARNING_RATE = flags.DEFINE_float("learning_rate", 0.001, "Learning rate, or where it starts.")
 _SCHEDULE = flags.DEFINE_string(
-    "learning_rate_schedule", "fixed", "fixed (the paper's), cosine, step (a tenth at 1/2 and 3/4) or polynomial."
+    "learning_rate_schedule", "fixed", "fixed (the paper's), cosine, step (a tenth at 1/2 and 3/4), polynomial."
 )
 _WARMUP = flags.DEFINE_integer("warmup_steps", 0, "Updates over which the learning rate rises; 0: none.")
-_MOMENTUM = flags.DEFINE_float("momentum", 0.9, "Momentum of sgd.")
 _CLIP = flags.DEFINE_float("clip_norm", 0.0, "Largest global norm of a gradient; a longer one is scaled. 0: any.")
 _EMA = flags.DEFINE_float("ema_momentum", 0.0, "Momentum of averaged weights, which are then kept; 0: not averaged.")
 _BATCH_NORM = flags.DEFINE_string("batch_norm", "synchronized", "synchronized over all replicas, or local to each.")
 _PRECISION = flags.DEFINE_string("precision", "float32", "float32, mixed_bfloat16 or mixed_float16.")
 _JIT = flags.DEFINE_bool("jit_compile", False, "Compile the step with XLA; one replica only.")
 _CONVOLUTION = flags.DEFINE_string(
-    "convolution", "auto", "How fcn convolves: separate, merged, fourier, or auto, the fastest; differs in rounding."
+    "convolution", "auto", "Of fcn, differing in rounding: separate, merged, fourier, or auto, the fastest."
 )
-_GRADIENT = flags.DEFINE_string(
-    "gradient", "auto", "plain, banded (fcn: bounded memory), or auto; differs in rounding."
-)
+_GRADIENT = flags.DEFINE_string("gradient", "auto", "plain, banded (fcn: bounded memory) or auto; differs in rounding.")
 _VALIDATION = flags.DEFINE_float("validation_fraction", 0.0, "Share of the training patients held out; 0: none.")
 _VALIDATE_EVERY = flags.DEFINE_integer("validate_every_epochs", 1, "Epochs from one validation to the next.")
 _KEEP = flags.DEFINE_enum("keep", "best", ["best", "last"], "Weights that become the model, where there is validation.")
 _CHECKPOINT_EVERY = flags.DEFINE_integer(
-    "checkpoint_every_steps", 0, "Checkpoints inside an epoch; 0: only at its end, and when SIGTERM ends the run."
+    "checkpoint_every_steps", 0, "Checkpoints inside an epoch too; 0: at its end and on SIGTERM alone."
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Seeds weights, order, crops and augmentation.")
 _DEVICE = flags.DEFINE_string("device", "auto", "cpu, gpu, or auto: GPUs where there are any.")
-_REPLICAS = flags.DEFINE_integer(
-    "replicas", 0, "Replicas of each worker: GPUs, or logical CPU devices. 0: every GPU, or one CPU."
-)
+_REPLICAS = flags.DEFINE_integer("replicas", 0, "GPUs or logical CPU devices of each worker; 0: every GPU, or one CPU.")
 _GROWTH = flags.DEFINE_bool("memory_growth", True, "Take GPU memory as needed, not all at the start.")
 _DETERMINISTIC = flags.DEFINE_bool("deterministic", False, "Repeatable bit for bit; slower.")
 _FALSE_ALARMS = flags.DEFINE_float(
     "operating_false_alarms", 2.0, "The operating threshold allows this many false alarms a mammogram."
 )
 _THRESHOLD_IMAGES = flags.DEFINE_integer(
-    "operating_images",
-    8,
-    "Validation mammograms, or training ones, used to choose the operating threshold; 0 keeps 0.5.",
+    "operating_images", 8, "Held-out mammograms, or training ones, that choose the operating threshold; 0: it is 0.5."
 )
 _IMAGES_EVERY = flags.DEFINE_integer("images_every_epochs", 5, "Epochs between pictures in TensorBoard; 0: none.")
 _PROFILE = flags.DEFINE_list("profile_steps", [], "FIRST,LAST iteration of this start to profile for TensorBoard.")

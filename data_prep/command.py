@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shlex
 import sys
 import warnings
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 
 from data_prep.errors import InputError
+from data_prep.help_page import define_help, is_required
 
 __all__ = ["DISCLAIMER", "run", "split_options"]
 
@@ -59,16 +61,46 @@ def _quieten() -> None:
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
-    app.define_help_flags()
+    define_help()
     try:
         remaining: list[str] = flags.FLAGS(list(argv))
     except flags.Error as error:
-        _fail(" ".join(str(error).split()))
+        _fail(_clear(error))
     except SystemExit:
         sys.exit(0)  # only --help and its like end here, and absl ends them with status 1
     if len(remaining) > 1:
-        _fail(f"every setting is a --flag; found the stray argument {remaining[1]!r}")
+        _fail(
+            f"every setting is a --flag, and a value with spaces stands in quotation marks; found the stray argument "
+            f"{remaining[1]!r}; --help tells of every flag"
+        )
+    for flag in flags.FLAGS.get_key_flags_for_module("__main__"):
+        if is_required(flag) and flag.value in ("", []):
+            _fail(f"--{flag.name} must not be empty (an unset variable of the shell?)")
+        _expand_home(flag)
     return remaining
+
+
+def _clear(error: flags.Error) -> str:
+    """Returns absl's message in one line and plain words; where flags that must be given were not, these alone."""
+    message = " ".join(str(error).split()).removeprefix("ERROR:: ").rstrip(".")
+    if missing := re.findall(r"Flag (--\w+) must have a value other than None", message):
+        message = f"{', '.join(missing)} must be given"
+    message = re.sub(r"invalid literal for int\(\) with base 10: .*", "this must be a whole number", message)
+    message = re.sub(r"could not convert string to float: .*", "this must be a number", message)
+    return f"{message}; --help tells of every flag"
+
+
+def _expand_home(flag: flags.Flag) -> None:
+    """Expands ~, which shells leave alone in `--flag=~/folder`: a folder of the name ~ would be made."""
+    if isinstance(flag.value, str):
+        flag.value = _at_home(flag.value)
+    elif isinstance(flag.value, list) and all(isinstance(text, str) for text in flag.value):
+        flag.value = [_at_home(text) for text in flag.value]
+
+
+def _at_home(text: str) -> str:
+    # PATH, NAME=PATH or @PATH.
+    return re.sub(r"^(\w*=|@)?~(?=/|$)", lambda found: (found[1] or "") + os.path.expanduser("~"), text)
 
 
 def _main(_: Sequence[str], call: Callable[[], None]) -> None:
