@@ -28,7 +28,7 @@ def is_required(flag: flags.Flag) -> bool:
 
 class _Help(app.HelpFlag):
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.allow_override = True  # absl's own is there already
 
     def parse(self, argument: object) -> None:

@@ -326,7 +326,7 @@ def test_a_manifest_without_warnings_is_one_of_before_there_were_any(good, tmp_p
         (["--data_dir=one", "--workers=0"], "--workers: must be at least 1"),
         (["--data_dir=one", "--public_ids", "--salt_file=x"], "--salt_file or --public_ids, not both"),
         (["--data_dir=one", "--salt_file=out/salt"], "must lie outside the folder of records"),
-        ([], "--data_dir must have a value"),
+        ([], "--data_dir must be given"),
     ],
 )  # fmt: skip
 def test_a_users_error_is_one_line_with_status_1_and_leaves_nothing(tmp_path, flags, words):

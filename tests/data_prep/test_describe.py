@@ -443,5 +443,5 @@ def test_users_errors_are_one_line(called, records_dir):
     assert_one_line_error(ended["no_records"], root, "no manifest.json")
     assert_one_line_error(ended["no_folder"], "--output_dir must be a folder; found a file", root / "file")
     assert (root / "file").read_text() == "precious"
-    assert_one_line_error(run_module("data_prep.describe", records_dir=records_dir), "--output_dir must have a value")
+    assert_one_line_error(run_module("data_prep.describe", records_dir=records_dir), "--output_dir must be given")
     assert_one_line_error(run_module("data_prep.describe", records_dir="x", output_dir="y", workers=0), "workers")
