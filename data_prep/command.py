@@ -81,13 +81,17 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 
 def _clear(error: flags.Error) -> str:
-    """Returns absl's message in one line and plain words; where flags that must be given were not, these alone."""
-    message = " ".join(str(error).split()).removeprefix("ERROR:: ").rstrip(".")
-    if missing := re.findall(r"Flag (--\w+) must have a value other than None", message):
-        message = f"{', '.join(missing)} must be given"
-    message = re.sub(r"invalid literal for int\(\) with base 10: .*", "this must be a whole number", message)
-    message = re.sub(r"could not convert string to float: .*", "this must be a number", message)
-    return f"{message}; --help tells of every flag"
+    """Returns absl's message in one line and plain words: first which flags that must be given were not."""
+    missing, rest = [], []
+    for line in str(error).removeprefix("ERROR:: ").splitlines():
+        if found := re.search(r"Flag (--\w+) must have a value other than None", line):
+            missing.append(found[1])
+        else:
+            line = re.sub(r"^flags \w+=.*?: ", "", line)  # the rule says which
+            line = re.sub(r"invalid literal for int\(\) with base 10: .*", "this must be a whole number", line)
+            rest.append(re.sub(r"could not convert string to float: .*", "this must be a number", line))
+    told = [f"{', '.join(missing)} must be given" if missing else "", " ".join(" ".join(rest).split()).rstrip(".")]
+    return "; ".join([*filter(None, told), "--help tells of every flag"])
 
 
 def _expand_home(flag: flags.Flag) -> None:

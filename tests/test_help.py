@@ -74,9 +74,8 @@ def test_what_must_be_given_stands_first_and_is_asked_for_by_name(command):
     names = [name for name, must in zip(told[::2], required, strict=True) if must]
     ended = ask(command, "--nohelp")
     assert ended.returncode == 1
-    assert (
-        ended.stderr == f"error: {', '.join(f'--{name}' for name in names)} must be given; --help tells of every flag\n"
-    )
+    assert ended.stderr.startswith(f"error: {', '.join(f'--{name}' for name in names)} must be given; ")
+    assert ended.stderr.endswith("--help tells of every flag\n")
 
 
 def test_train_has_the_papers_flags_first_and_their_values_as_defaults():
