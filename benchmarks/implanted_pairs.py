@@ -185,7 +185,7 @@ def _pair(
         for each, number in moving:
             place = site + matrix @ (np.array(each.centroid) - middle)
             place += random.normal(0, _JITTER_MM / _SPACING_MM, 2)
-            patch = _moved(each.calcification, matrix)
+            patch = moved(each.calcification, matrix)
             if canvas.add(patch, place[0], place[1], each.signal_to_noise, None):
                 moved.append((canvas.placed[-1], number))
         if len(moved) >= max(5, 0.9 * len(moving)):
@@ -193,7 +193,7 @@ def _pair(
     return None
 
 
-def _moved(found: implants.Calcification, matrix: np.ndarray) -> implants.Calcification:
+def moved(found: implants.Calcification, matrix: np.ndarray) -> implants.Calcification:
     """Turns and scales a calcification."""
     size = math.ceil(math.hypot(*found.mask.shape) * math.sqrt(abs(np.linalg.det(matrix)))) + 3
     inverse = np.linalg.inv(matrix)

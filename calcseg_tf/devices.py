@@ -23,6 +23,7 @@ __all__ = [
     "check_workers_agree",
     "count_replicas",
     "describe_strategy",
+    "gpu_name",
     "make_deterministic",
     "make_strategy",
     "needing_workers",
@@ -196,10 +197,10 @@ def _hardware(kind: str, count: int) -> str:
         return f"{cores} core{'s' if cores > 1 else ''}, {count} logical device{'s' if count > 1 else ''}"
     growth = tf.compat.v1.ConfigProto(gpu_options=tf.compat.v1.GPUOptions(allow_growth=True))
     found = [device for device in device_lib.list_local_devices(growth) if device.device_type == "GPU"][:count]
-    return ", ".join(_gpu_name(device.physical_device_desc, device.memory_limit) for device in found)
+    return ", ".join(gpu_name(device.physical_device_desc, device.memory_limit) for device in found)
 
 
-def _gpu_name(description: str, memory_bytes: int) -> str:
+def gpu_name(description: str, memory_bytes: int) -> str:
     """Shortens TensorFlow's description of a GPU: "device: 0, name: NVIDIA A100, pci bus id: ..., ..."."""
     parts = dict(part.split(": ", 1) for part in description.split(", ") if ": " in part)
     return f"{parts.get('name', 'GPU')} with {memory_bytes / 2**30:.1f} GiB"

@@ -7,6 +7,7 @@ from typing import Any
 import h5py
 import keras
 
+from calcseg_tf.hdf5 import check_weights_file
 from data_prep.errors import InputError
 
 __all__ = ["FineTuningConfig", "FrozenBackbone", "load_backbone_weights"]
@@ -54,12 +55,15 @@ def load_backbone_weights(network: keras.Model, path: pathlib.Path) -> None:
     backbone = network.get_layer(_BACKBONE)
     wanted = [layer.name for layer in backbone.layers if layer.weights]
     try:
+        check_weights_file(path)
         with h5py.File(path) as file:
             names = [name.decode() if isinstance(name, bytes) else name for name in file.attrs["layer_names"]]
             found = [name for name in names if len(file[name].attrs["weight_names"])]
         # Keras loads by order and shape alone: an older file of the same name has the same shapes in another order.
         if found == wanted:
             backbone.load_weights(path)
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"--backbone_weights is not a file of Keras weights in HDF5 ({reason})", path) from None

@@ -39,7 +39,7 @@ class History(keras.callbacks.Callback):
         try:
             entries = json.loads(self._path.read_text(encoding="utf-8"))
             self._entries = [entry for entry in entries if entry["epoch"] <= epoch]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"not a readable history ({type(error).__name__}: {error})", self._path) from None
 
     def entry(self, epoch: int) -> Mapping[str, float]:

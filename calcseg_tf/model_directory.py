@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from calcseg_tf.hdf5 import check_weights_file
 from calcseg_tf.models import ModelConfig, build_network, model_config, model_name
 from data_prep.atomic import temporary_beside, write_json
 from data_prep.command import DISCLAIMER
@@ -103,7 +104,7 @@ def read_info(model_dir: pathlib.Path) -> ModelInfo:
         return info_from_json(json.loads(path.read_text(encoding="utf-8")))
     except InputError as error:
         raise InputError(error.rule, path) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"not a readable model config ({type(error).__name__}: {error})", path) from None
 
 
@@ -164,7 +165,10 @@ def load_network(model_dir: pathlib.Path) -> tuple[keras.Model, ModelInfo]:
         raise InputError(f"a model directory needs {WEIGHTS_FILE} (is training unfinished?); found none", model_dir)
     network = build_network(info.model)
     try:
+        check_weights_file(path)
         network.load_weights(path)
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"not weights of this network ({' '.join(str(error).split())[:160]})", path) from None
     return network, info

@@ -86,8 +86,11 @@ def read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
         raise InputError(f"not a readable PyTorch file ({type(error).__name__}: {error})", path) from None
 
 
-class _Unpickler(pickle.Unpickler):
-    """Makes ordered dicts and tensors, nothing else."""
+class _Unpickler(pickle._Unpickler):
+    """Makes ordered dicts and tensors, nothing else.
+
+    It is Python's own in Python: the one in C takes memory for as many memos as a pickle of ten bytes claims to have.
+    """
 
     def __init__(self, file: io.BytesIO, storage: Callable[[str, np.dtype, int], _Storage]) -> None:
         super().__init__(file)

@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 
 from data_prep.errors import InputError
 
-__all__ = ["count_records", "parse_example", "read_tfrecord", "serialize_example", "write_tfrecord"]
+__all__ = ["Example", "count_records", "parse_example", "read_tfrecord", "serialize_example", "write_tfrecord"]
 
 _MASK_DELTA = 0xA282EAD8  # tensorflow/core/lib/hash/crc32c.h: a CRC of data that holds CRCs is masked
 _CRC_BYTES = 4
@@ -73,7 +73,7 @@ def serialize_example(features: Mapping[str, bytes | int | Sequence[float]]) -> 
 
     The same features give the same bytes.
     """
-    example = _EXAMPLE()
+    example = Example()
     for key, value in features.items():
         feature = example.features.feature[key]
         if isinstance(value, bytes):
@@ -93,7 +93,7 @@ def parse_example(serialized: bytes) -> Mapping[str, Any]:
         InputError: The bytes are none.
     """
     try:
-        features: Mapping[str, Any] = _EXAMPLE.FromString(serialized).features.feature
+        features: Mapping[str, Any] = Example.FromString(serialized).features.feature
     except DecodeError:
         raise InputError("a record must be a tf.train.Example; found damaged bytes") from None
     return features
@@ -161,4 +161,5 @@ def _example_class() -> Any:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("records.Example"))
 
 
-_EXAMPLE = _example_class()
+Example = _example_class()
+"""The message class of `tf.train.Example`."""

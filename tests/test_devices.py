@@ -7,9 +7,9 @@ import tensorflow as tf
 from calcseg_tf.cluster import Cluster
 from calcseg_tf.devices import (
     DeviceConfig,
-    _gpu_name,
     count_replicas,
     describe_strategy,
+    gpu_name,
     make_deterministic,
     make_strategy,
     needing_workers,
@@ -44,7 +44,7 @@ def test_the_line_names_what_is_used():
     assert describe_strategy(strategy).startswith("1 replica on CPU (")
     assert "1 logical device)" in describe_strategy(strategy)
     described = "device: 0, name: NVIDIA A100-SXM4-40GB, pci bus id: 0000:00:04.0, compute capability: 8.0"
-    assert _gpu_name(described, 38 * 2**30) == "NVIDIA A100-SXM4-40GB with 38.0 GiB"
+    assert gpu_name(described, 38 * 2**30) == "NVIDIA A100-SXM4-40GB with 38.0 GiB"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import collections
 import os
 import pickle
+import resource
 
 import numpy as np
 import pytest
@@ -138,3 +139,22 @@ def test_a_view_outside_its_storage_is_refused(tmp_path, write, shape, strides, 
 def test_a_view_inside_its_storage_is_read(tmp_path, write):
     path = write(tmp_path / "x.pth", {"a": View(np.arange(6, dtype=np.float32), (2, 2), (1, 2), 1)})
     np.testing.assert_array_equal(read_state_dict(path)["a"], [[1, 3], [2, 4]])
+
+
+def test_a_pickle_that_claims_a_thousand_million_memos_takes_no_memory_for_them(tmp_path):
+    path = tmp_path / "x.pth"
+    path.write_bytes(b"Nr\xff\xff\xff\x3f.")  # None, kept as memo 1,073,741,823
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="not a PyTorch file"):
+        read_state_dict(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
+def test_an_archive_that_claims_to_unpack_to_gigabytes_is_refused_unread(tmp_path):
+    path = write_zip(tmp_path / "x.pth", {"a": np.ones(4, np.float32)})
+    data = bytearray(path.read_bytes())
+    entry = data.rfind(b"PK\1\2")  # PKZIP APPNOTE 4.3.12: the uncompressed size stands 24 bytes behind
+    data[entry + 24 : entry + 28] = (0x7FFFFFFF).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="a state dict may have 1 GiB"):
+        read_state_dict(path)

@@ -1,12 +1,12 @@
 """predictions.csv: one row an image of the run, there whole or not at all."""
 
-import csv
 import io
 import pathlib
 from collections.abc import Iterable
 
 from calcseg_tf.prediction import Outcome, Status
 from data_prep.atomic import write_text
+from data_prep.tables import write_table
 
 __all__ = ["INDEX_COLUMNS", "INDEX_FILE", "write_index"]
 
@@ -19,14 +19,13 @@ def write_index(output_dir: pathlib.Path, outcomes: Iterable[Outcome]) -> None:
 
     Cells: the image's place below what was predicted; the folder of its result below `output_dir`; "predicted", "kept"
     from an earlier run, or "failed"; why it failed; calcifications; seconds spent in this run; megapixels; notes.
-    A cell without a value is empty.
+    A cell without a value is empty; `write_table` says what becomes of a name that looks like a formula.
     """
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(INDEX_COLUMNS)
+    rows = []
     for outcome in sorted(outcomes, key=lambda outcome: outcome.job.name):
         failed = outcome.status is Status.FAILED
-        writer.writerow([
+        rows.append([
             outcome.job.name,
             "" if failed else outcome.job.result.relative_to(output_dir).as_posix(),
             outcome.status.value,
@@ -36,4 +35,5 @@ def write_index(output_dir: pathlib.Path, outcomes: Iterable[Outcome]) -> None:
             None if outcome.megapixels is None else f"{outcome.megapixels:.3f}",
             "; ".join(outcome.notes),
         ])  # fmt: skip
+    write_table(text, INDEX_COLUMNS, rows)
     write_text(output_dir / INDEX_FILE, text.getvalue())

@@ -12,7 +12,7 @@ import numpy as np
 from calcseg_tf.probability_map import threshold_code
 from data_prep.components import label_components
 
-__all__ = ["Components", "measure_components"]
+__all__ = ["SURROUNDINGS_MM", "SURROUNDINGS_PX", "Components", "measure_components"]
 
 # The surroundings that a calcification is compared with: a calcification's width or so on every side, in mm where the
 # spacing is known; 7 px are 0.5 mm at 70 um, INbreast's.

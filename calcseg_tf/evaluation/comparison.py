@@ -1,6 +1,5 @@
 """Several models on the same mammograms: the paper's Fig. 6d, sensitivities, and what differs by more than chance."""
 
-import csv
 import dataclasses
 import io
 import itertools
@@ -16,8 +15,11 @@ from calcseg_tf.evaluation.paired import PairedDifference, paired_differences
 from calcseg_tf.evaluation.uncertainty import LIMITS_PER_CM2
 from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
+from data_prep.tables import write_table
 
 __all__ = [
+    "AUC",
+    "AVERAGE_PRECISION",
     "PIXEL_HEADER",
     "Difference",
     "Scored",
@@ -149,8 +151,7 @@ def build_comparison(
 def comparison_csv(scored: Sequence[Scored], differences: Sequence[Difference]) -> str:
     """Returns comparison.csv: one row a model and figure, then one a pair and figure (`compared_with` the second)."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("figure", "model", "compared_with", "value", "low", "high", "p", "samples", "reason"))
+    header = ("figure", "model", "compared_with", "value", "low", "high", "p", "samples", "reason")
     rows: list[tuple[object, ...]] = []
     for each in scored:
         for path, figure in each.result.figures.items():
@@ -162,7 +163,7 @@ def comparison_csv(scored: Sequence[Scored], differences: Sequence[Difference]) 
             found = each_difference
             rows.append((path, pair.first, pair.second, found.difference, found.low, found.high, found.p,
                          found.samples, found.reason))  # fmt: skip
-    writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
+    write_table(text, header, rows)
     return text.getvalue()
 
 

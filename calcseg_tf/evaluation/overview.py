@@ -1,6 +1,5 @@
 """Several data sets in one run: a row for each pair of data set and model, as in the paper's Fig. 6d, and a page."""
 
-import csv
 import dataclasses
 import io
 import pathlib
@@ -17,12 +16,13 @@ from calcseg_tf.evaluation.comparison import (
     undefined,
 )
 from calcseg_tf.evaluation.definitions import definition_of, definitions
-from calcseg_tf.evaluation.html import Content, element, table
-from calcseg_tf.evaluation.html import definitions as definition_list
 from calcseg_tf.evaluation.page import Section, render_page
 from calcseg_tf.evaluation.report import DATA_SETS_TABLE, PAGE_FILE, Report, remove_old
 from calcseg_tf.evaluation.sections import caution_notices, curves_section, intervals_told, notes, what_was_counted
+from calcseg_tf.html import Content, element, table
+from calcseg_tf.html import definitions as definition_list
 from data_prep.atomic import write_text
+from data_prep.tables import write_table
 
 __all__ = ["DataSetReport", "overview_table", "write_overview"]
 
@@ -93,9 +93,7 @@ def write_overview(reports: Sequence[DataSetReport], output_dir: pathlib.Path, t
     """
     remove_old(output_dir)
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_HEADER)
-    writer.writerows(["" if cell is None else cell for cell in row] for report in reports for row in report.figures)
+    write_table(text, _HEADER, (row for report in reports for row in report.figures))
     write_text(output_dir / DATA_SETS_TABLE, text.getvalue())
     figures = Section(
         "figures",

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from calcseg_tf.evaluation.html import Content, Markup, document, element
+from calcseg_tf.html import Content, Markup, document, element
 from data_prep.command import DISCLAIMER
 
 __all__ = ["Section", "render_page"]

@@ -17,7 +17,6 @@ from calcseg_tf.evaluation.comparison import (
 from calcseg_tf.evaluation.crops import CROP_PX, png_of
 from calcseg_tf.evaluation.evaluation_result import PRIMARY, EvaluationResult
 from calcseg_tf.evaluation.finds import Find, disputed_images, strongest_false_alarms, worst_misses
-from calcseg_tf.evaluation.html import Content, element, picture
 from calcseg_tf.evaluation.line_plots import Plot
 from calcseg_tf.evaluation.page import Section, render_page
 from calcseg_tf.evaluation.pictures import Look, Pictures, draw_pictures, draw_sheet, wanted_images
@@ -33,6 +32,7 @@ from calcseg_tf.evaluation.sections import (
     provenance_section,
     strata_section,
 )
+from calcseg_tf.html import Content, element, picture
 from data_prep.atomic import temporary_beside, write_json, write_text
 from data_prep.schema import Record
 

@@ -17,13 +17,13 @@ from calcseg_tf.evaluation.comparison import (
 )
 from calcseg_tf.evaluation.definitions import definition_of, definitions
 from calcseg_tf.evaluation.evaluation_result import PRIMARY, EvaluationResult
-from calcseg_tf.evaluation.html import Content, Markup, element, picture, table
-from calcseg_tf.evaluation.html import definitions as definition_list
 from calcseg_tf.evaluation.line_plots import Plot
 from calcseg_tf.evaluation.metrics import cautions
 from calcseg_tf.evaluation.page import Section
 from calcseg_tf.evaluation.strata import DIMENSIONS
 from calcseg_tf.evaluation.wording import counted
+from calcseg_tf.html import Content, Markup, element, picture, table
+from calcseg_tf.html import definitions as definition_list
 
 __all__ = [
     "caution_notices",

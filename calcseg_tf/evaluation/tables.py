@@ -3,7 +3,6 @@
 Numbers are written in full and re-read to the same float64; an empty cell is undefined.
 """
 
-import csv
 import pathlib
 from collections.abc import Iterable, Iterator
 
@@ -16,6 +15,7 @@ from calcseg_tf.evaluation.pixel_curves import DRAWN_POINTS, Curve, thin
 from calcseg_tf.evaluation.protocols import picai
 from calcseg_tf.evaluation.strata import diameter_mm
 from calcseg_tf.probability_map import FULL_SCALE
+from data_prep.tables import write_table
 
 __all__ = ["write_tables"]
 
@@ -197,6 +197,4 @@ def _rows(*columns: np.ndarray) -> Iterator[Row]:
 
 def _write_csv(path: pathlib.Path, header: tuple[str, ...], rows: Iterable[Row]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(["" if cell is None or cell != cell else cell for cell in row] for row in rows)
+        write_table(file, header, rows)

@@ -74,7 +74,7 @@ def read_metadata(text: str, server: str) -> ServedInfo:
         if error.where:
             raise
         raise InputError(f"the server's model is unknown here: is this client older? ({error.rule})", server) from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"the server's metadata cannot be read ({type(error).__name__}: {error})", server) from None
     return ServedInfo(info, weights, served, tiles)
 

@@ -96,7 +96,7 @@ class RestTransport:
             raise ServerError(Trouble.ABSENT, error.strerror or str(error)) from None
         try:
             answer = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             answer = None
         if status == http.HTTPStatus.OK and isinstance(answer, dict):
             return answer

@@ -1,6 +1,5 @@
 """What a description of records says: the tables on the screen, and the same and more as CSV."""
 
-import csv
 import dataclasses
 import io
 import textwrap
@@ -27,6 +26,7 @@ from data_prep.description.split_difference import (
 )
 from data_prep.mammogram import View
 from data_prep.split import SplitBy
+from data_prep.tables import write_table
 
 __all__ = ["Findings", "calcifications_csv", "description_csv", "findings", "images_csv", "report_lines", "table_1"]
 
@@ -272,7 +272,5 @@ def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
+    write_table(buffer, header, rows)
     return buffer.getvalue()

@@ -72,9 +72,8 @@ class BreastShape:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Outline:
-    """Distance of the skin from the chest wall, in mm, at rows in mm."""
+    """Distance of the skin from the chest wall, in mm, at the rows of a field."""
 
-    rows_mm: np.ndarray
     reach_mm: np.ndarray
     nipple_mm: tuple[float, float]
 
@@ -134,7 +133,7 @@ def _draw_outline(field: Field, view: View, size: float, rng: np.random.Generato
     waves *= rng.uniform(0.3, 1.2) / max(float(waves.std()), 1e-9)
     bump = rng.uniform(1.0, 6.0) * np.exp(-(((rows - nipple) / rng.uniform(3.5, 6.0)) ** 2))
     skin = reach * profile + waves * (profile > 0.15) + bump
-    return _Outline(rows, np.where(profile > 0.0, skin, -5.0), (float(nipple), float(reach)))
+    return _Outline(np.where(profile > 0.0, skin, -5.0), (float(nipple), float(reach)))
 
 
 def _top_profile(position: np.ndarray, rng: np.random.Generator) -> np.ndarray:

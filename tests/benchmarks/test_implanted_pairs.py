@@ -20,10 +20,10 @@ def _cropped(mask):
 def test_an_implant_is_turned_and_scaled():
     found = draw_calcification(Shape.IRREGULAR, 60, 0.8, np.random.default_rng(1))
     # (row, column) becomes (-column, row): a quarter against the clock.
-    turned = implanted_pairs._moved(found, np.array([[0.0, -1.0], [1.0, 0.0]]))
+    turned = implanted_pairs.moved(found, np.array([[0.0, -1.0], [1.0, 0.0]]))
     assert abs(turned.area_px - found.area_px) <= 6  # the middle of the patch may lie between pixels
     assert _cropped(turned.mask).shape[0] - _cropped(np.rot90(found.mask)).shape[0] in (-1, 0, 1)
-    larger = implanted_pairs._moved(found, 1.1 * np.eye(2))
+    larger = implanted_pairs.moved(found, 1.1 * np.eye(2))
     assert 1.1 < larger.area_px / found.area_px < 1.32
 
 

@@ -93,6 +93,22 @@ def test_one_bad_file_stops_nothing_and_every_image_is_in_the_index(archive, tmp
     assert len(said) == 4
 
 
+def test_names_that_are_formulas_markup_or_commands_stay_names(tmp_path):
+    names = ["=cmd|' calc'!A0", "-rf", "<script>alert(1)<", 'a,"b";c', "$(reboot) `x`", "Äø ", "x" * 200]
+    for name in names:
+        write_png(tmp_path / "in" / f"{name}.png", np.zeros((9, 8), np.uint16))
+    predict(tmp_path / "in", tmp_path / "out")
+    told = rows(tmp_path / "out")
+    assert [row["status"] for row in told] == ["predicted"] * len(names)
+    shown = {name: f"'{name}" if name[0] in "=-" else name for name in names}
+    assert {row["input"] for row in told} == {f"{shown[name]}.png" for name in names}
+    assert {row["result"] for row in told} == set(shown.values())
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= set(names)
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "out"}
+    for name in names:
+        assert "<script>alert" not in (tmp_path / "out" / name / "report.html").read_text(encoding="utf-8")
+
+
 def test_a_second_run_predicts_nothing_and_changes_nothing(archive, predicted, tmp_path):
     before, again, said = contents(predicted), Brightness(), []
     report = predict(archive, tmp_path / "out", again, say=said.append)

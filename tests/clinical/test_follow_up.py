@@ -14,7 +14,7 @@ from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
 from data_prep.mammogram import Mammogram, SpacingSource
 from tests.clinical.drawing import blocks
-from tests.clinical.test_shape_statistics import _EXAM_2017, _EXAM_2018
+from tests.clinical.test_shape_statistics import EXAM_2017, EXAM_2018
 
 _PLACES = [(10, 10), (12, 60), (30, 25), (45, 70), (70, 15), (80, 50), (55, 40)]
 
@@ -41,7 +41,7 @@ def _shifted(places, by=(7, 5)):
 
 
 def test_the_table_of_the_papers_fig_7_with_differences():
-    found = compare_exams(_exam(blocks(_EXAM_2017)), _exam(blocks(_EXAM_2018)))
+    found = compare_exams(_exam(blocks(EXAM_2017)), _exam(blocks(EXAM_2018)))
     assert table_lines(found) == [
         "                      prior  current  difference",
         "calcifications            7       11          +4",

@@ -9,8 +9,8 @@ from tests.clinical.drawing import blocks, draw, measured
 
 # Areas in px of 0.01 mm2. The paper prints neither areas nor which standard deviation its table has: n - 1 here. With n
 # these masks would give 0.22 and 0.58.
-_EXAM_2017 = [28, 38, 44, 55, 62, 76, 96]
-_EXAM_2018 = [10, 13, 15, 20, 26, 36, 50, 61, 82, 130, 206]
+EXAM_2017 = [28, 38, 44, 55, 62, 76, 96]
+EXAM_2018 = [10, 13, 15, 20, 26, 36, 50, 61, 82, 130, 206]
 
 
 def _fig7(statistics) -> tuple:
@@ -18,7 +18,7 @@ def _fig7(statistics) -> tuple:
 
 
 def test_the_table_of_the_papers_fig_7():
-    prior, current = blocks(_EXAM_2017), blocks(_EXAM_2018)
+    prior, current = blocks(EXAM_2017), blocks(EXAM_2018)
     assert _fig7(measured(prior, (0.1, 0.1))) == (7, "0.57", "0.23")
     assert _fig7(measured(current, (0.1, 0.1))) == (11, "0.59", "0.61")
     # The same breast on detectors of other pixels.
@@ -27,7 +27,7 @@ def test_the_table_of_the_papers_fig_7():
 
 
 def test_the_table_of_fig_7_in_a_crude_region():
-    inside = blocks(_EXAM_2018)
+    inside = blocks(EXAM_2018)
     image = np.zeros((inside.shape[0] + 60, inside.shape[1] + 40), np.float32)
     image[30 : 30 + inside.shape[0], 20 : 20 + inside.shape[1]] = inside
     image[3:9, 3:30] = image[-8:-2, :7] = 0.9  # strays

@@ -174,3 +174,33 @@ def test_a_header_that_claims_many_pixels_takes_no_memory_for_them(tmp_path, syn
 
 def test_an_image_of_one_pixel_is_read(tmp_path):
     assert read_mammogram(write_dicom(tmp_path / "a.dcm", np.array([[7]], np.uint16))).pixels.tolist() == [[7]]
+
+
+def nested(depth, stated_lengths):
+    """A sequence in the item of a sequence, `depth` deep, in explicit VR: lengths stated, or up to a delimiter."""
+    if not stated_lengths:
+        begin = b"\x08\x00\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff"
+        return begin * depth + b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0" * depth
+    content = b""
+    for _ in range(depth):
+        item = b"\xfe\xff\x00\xe0" + len(content).to_bytes(4, "little") + content
+        content = b"\x08\x00\x40\x11SQ\0\0" + len(item).to_bytes(4, "little") + item
+    return content
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("stated_lengths", [False, True])
+def test_sequences_nested_thousands_deep_end_in_time(tmp_path, stated_lengths):
+    """What no reader looks into may be as deep as it likes; what recurses into it says so in one line."""
+    path = write_dicom(tmp_path / "a.dcm", fake_pixels(0))
+    data = path.read_bytes()
+    place = data.index(b"\x08\x00\x60\x00CS")  # Modality (0008,0060): the first element behind is of a higher tag
+    end = place + 8 + int.from_bytes(data[place + 6 : place + 8], "little")
+    path.write_bytes(data[:end] + nested(5_000, stated_lengths) + data[end:])
+    told = reads_or_tells(path)
+    assert "damaged or truncated (RecursionError)" in told if not stated_lengths else told == ""
+    read_identifiers(path)
+    view = nested(3_000, stated_lengths).replace(b"\x08\x00\x40\x11", b"\x54\x00\x20\x02")  # View Code Sequence
+    path.write_bytes(data[: (place := data.index(b"\xe0\x7f\x10\x00"))] + view + data[place:])
+    reads_or_tells(path)
+    assert isinstance(read_identifiers(path), set)

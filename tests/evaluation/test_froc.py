@@ -51,6 +51,26 @@ def test_without_calcifications_there_is_no_operating_point():
     assert operating_point(curve, 20.0) is None
 
 
+def test_a_limit_per_cm2_of_breast_is_another_than_one_per_image():
+    counts = count_zamir(codes_of("4...3", ".....", "2.3.1"), mask_of("x....", ".....", "x...."))
+    curve = froc_curve(counts, 1, 4.0)
+    assert operating_point(curve, 1.0).threshold == 3001 / 65535
+    point = operating_point(curve, 1.0, per_cm2=True)  # 3 / 4 from the floor on
+    assert (point.threshold, point.sensitivity, point.false_positives_per_image) == (164 / 65535, 1.0, 3.0)
+    assert operating_point(froc_curve(counts, 1, None), 1.0, per_cm2=True) is None
+
+
+def test_each_row_of_several_curves_is_admissible_on_its_own():
+    found = admissible(np.array([[0.0, 5.0, 1.0], [1.0, 2.0, 0.0]]), 2.0)
+    assert found.tolist() == [[False, False, True], [True, True, True]]
+
+
+def test_pooled_counts_are_whole_numbers():
+    one = count_zamir(codes_of("4"), mask_of("x"))
+    both = pool([one, one])
+    assert (both.objects, both.detected.dtype, both.false_positives.dtype) == (2, np.int64, np.int64)
+
+
 def test_every_code_from_the_floor_up_is_counted_at():
     assert LOWEST_CODE == 164  # the lowest with p >= 0.0025
     assert SWEEP_CODES.tolist() == list(range(164, 65536))

@@ -7,7 +7,7 @@ from typing import Any
 
 import google_crc32c
 
-from data_prep.tfrecord import _EXAMPLE
+from data_prep.tfrecord import Example
 from tests.fuzz.mutations import EXTREMES, damage
 
 __all__ = ["chunk", "edit_npy", "edit_png", "edit_shard", "edit_tiff", "frame", "shard_records"]
@@ -153,7 +153,7 @@ def edit_shard(rng: random.Random, data: bytes) -> bytes:
         framed[index] = frame(records[index], rng.choice(EXTREMES) % (1 << 64))
         return b"".join(framed)
     else:
-        example = _EXAMPLE()
+        example = Example()
         example.ParseFromString(records[index])
         for _ in range(rng.choice((1, 1, 2))):
             _edit_example(rng, example.features.feature)

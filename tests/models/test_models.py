@@ -9,7 +9,8 @@ from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.model_directory import ModelInfo, load_network, save_weights, write_info
 from calcseg_tf.models import model_config, model_name, model_names
 from calcseg_tf.models.normalization import BatchNormalization
-from calcseg_tf.serving.signatures import SERVING_DEFAULT, ServedModel, save_model
+from calcseg_tf.serving.contract import SERVING_DEFAULT
+from calcseg_tf.serving.signatures import ServedModel, save_model
 from data_prep.errors import InputError
 from tests.models.networks import SMALL, network_of
 

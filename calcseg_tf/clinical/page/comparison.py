@@ -13,7 +13,7 @@ from calcseg_tf.clinical.follow_up_marks import MARKS
 from calcseg_tf.clinical.page.frame import data_block, document, exam_section, scrolled_table
 from calcseg_tf.clinical.page.steps import measure_steps
 from calcseg_tf.clinical.statistics import ImageStatistics
-from calcseg_tf.evaluation.html import Content, Markup, element
+from calcseg_tf.html import Content, Markup, element
 
 __all__ = ["compared_steps", "comparison_data", "write_comparison_page"]
 

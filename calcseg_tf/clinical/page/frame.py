@@ -9,7 +9,7 @@ import numpy as np
 
 from calcseg_tf.clinical.page.exam import LISTED, exam_data, image_base64, map_base64
 from calcseg_tf.clinical.statistics import ImageStatistics
-from calcseg_tf.evaluation.html import Content, Markup, element
+from calcseg_tf.html import Content, Markup, element
 from data_prep.command import DISCLAIMER
 
 __all__ = ["data_block", "document", "exam_section", "scrolled_table"]

@@ -130,6 +130,8 @@ def test_cases_csv_may_leave_out_the_folder_of_images(tmp_path):
         ("file,pacient\na.dcm,p1\n", "column 2 is none; did you mean patient?"),
         ("file,patient\na.dcm\n", "line 2: a row has 2 cells; found 1"),
         ("file,patient\na.dcm,1\na.dcm,2\n", "line 3: file must name an image, and each only once"),
+        ("file,patient\n../data/a.dcm,1\n", "line 2: file must be an image of this data set"),
+        ("file,patient\n/etc/passwd,1\n", "line 2: file must be an image of this data set"),
         ("file,patient\nb.dcm,1\n", "line 2: file must be an image of this data set, relative to its folder"),
         ("file,patient\nsub/a.dcm,1\n", "did you mean a.dcm?"),
         ("file,laterality\na.dcm,both\n", "line 2: laterality must be L or R, or empty"),

@@ -10,8 +10,8 @@ import pytest
 
 from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
+from data_prep.implants.config import ImplantConfig
 from data_prep.implants.implanting import implant_folder
-from data_prep.implants.placement import ImplantConfig
 from data_prep.mammogram import read_mammogram
 from data_prep.split import patient_key
 from data_prep.synthesis.data_set import synthesize_folder

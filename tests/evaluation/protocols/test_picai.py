@@ -49,6 +49,15 @@ def test_ignored_pixels_belong_to_no_candidate():
     assert candidates.match.tolist() == [0]
 
 
+@pytest.mark.parametrize(("connectivity", "count"), [(8, 1), (4, 2)])
+def test_pixels_that_touch_at_a_corner_are_one_component_or_two(connectivity, count):
+    codes, mask = codes_of("4..", ".3.", "..."), mask_of("x..", ".x.", "...")
+    candidates = find_candidates(codes, mask, 1000, connectivity)
+    assert (candidates.objects, candidates.area_px.tolist()) == (count, [2] if count == 1 else [1, 1])
+    counts = count_picai(codes, mask, 1000, connectivity)
+    assert (counts.objects, at(counts.detected)) == (count, [count, count, count, 1])
+
+
 def test_a_candidate_code_below_the_floor_is_refused():
     with pytest.raises(InputError, match="164 or above; found 163"):
         count_picai(codes_of("4"), mask_of("x"), candidate_code=LOWEST_CODE - 1)

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from calcseg_tf.evaluation.html import Markup, definitions, document, element, embedded_png, picture, table
 from calcseg_tf.evaluation.page import Section, render_page
+from calcseg_tf.html import Markup, definitions, document, element, embedded_png, picture, table
 from data_prep.command import DISCLAIMER
 from tests.fakes.pages import elements, parse_page, text_of
 
