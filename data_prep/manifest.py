@@ -203,7 +203,10 @@ def read_manifest(records_dir: str | pathlib.Path) -> Manifest:
         raise InputError("no such folder of records", directory)
     path = directory / MANIFEST_NAME
     if not path.is_file():
-        raise InputError("no manifest.json: not a folder of records, or a conversion that did not finish", directory)
+        raise InputError(
+            "no manifest.json: no folder that data_prep.convert wrote, or a conversion to go on with: repeat it",
+            directory,
+        )
     try:
         document = json.loads(path.read_bytes().decode("utf-8"), parse_float=_finite, parse_constant=_finite)
         version = document[_SCHEMA_VERSION]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from calcseg_tf.bulk.index import INDEX_FILE
 from calcseg_tf.clinical.results import PROBABILITY_FILE, STATISTICS_FILE
 from calcseg_tf.prediction import ImageJob
-from data_prep.datasets.files import reject_names, walk_files
+from data_prep.datasets.files import kinds_of_files, reject_names, walk_files
 from data_prep.errors import InputError
 from data_prep.mammogram import is_dicom
 
@@ -116,7 +116,7 @@ def _searched(root: pathlib.Path, output_dir: pathlib.Path, recursive: bool) -> 
     bad = [name for name in reject_names(root) if recursive or "/" not in name.file]
     if not images and not bad:
         hint = "" if recursive else " (folders in it are searched with --recursive)"
-        raise InputError(f"the folder must hold a DICOM or PNG file; found none{hint}", root)
+        raise InputError(f"the folder must hold a DICOM or PNG file; found {kinds_of_files(files)}{hint}", root)
     names = [path.relative_to(root).as_posix() for path in images]
     reason = bad[0].reason if bad else ""
     return Inputs(

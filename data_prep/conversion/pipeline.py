@@ -17,7 +17,7 @@ from data_prep.conversion.resume import PlanFingerprint, fingerprint_files, fini
 from data_prep.conversion.shards import Job, ShardResult, ShardTask, rejection, shard_name
 from data_prep.conversion.summary import nothing_usable, summarise, versions
 from data_prep.datasets import Case, DataSet
-from data_prep.datasets.files import reject_names
+from data_prep.datasets.files import kinds_of_files, reject_names, walk_files
 from data_prep.dicom.access import header_text
 from data_prep.dicom.header import STORED_VALUES, ReadOptions, read_header
 from data_prep.errors import InputError
@@ -147,7 +147,8 @@ def make_plan(config: ConvertConfig) -> Plan:
                 raise
             rejected.append(rejection(case, error))
     if not cases:
-        raise InputError(nothing_usable(rejected), config.data_dir)
+        held = "" if rejected else f"; found {kinds_of_files(walk_files(config.data_dir))}"
+        raise InputError(f"{nothing_usable(rejected)}{held}", config.data_dir)
     groups = group_patients({key: found for key, found in names.items() if found})
     patients = {case.key: groups.get(case.key, "").removeprefix(_PATIENT) for case in cases}
     return Plan(

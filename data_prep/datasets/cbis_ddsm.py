@@ -22,7 +22,7 @@ import numpy as np
 from data_prep.datasets.case import Case, Listing, Overrides
 from data_prep.datasets.cbis_tables import BadRow, Row, read_tables
 from data_prep.datasets.dicom_series import SeriesFile, SeriesIndex, index_series
-from data_prep.datasets.files import walk_files
+from data_prep.datasets.files import require_folder, walk_files
 from data_prep.errors import InputError
 from data_prep.mammogram import read_mammogram
 from data_prep.manifest import Rejection
@@ -81,8 +81,7 @@ class CbisDdsm:
 
     def list_cases(self, data_dir: pathlib.Path) -> Listing:
         """See `DataSet.list_cases`; reads the headers of all DICOM files, which alone tell their series."""
-        if not data_dir.is_dir():
-            raise InputError("no such folder", data_dir)
+        require_folder(data_dir)
         paths = list(walk_files(data_dir))
         tables = read_tables(paths, data_dir)
         wanted = {uid for row in tables.rows for uid in (row.image_series, *row.mask_series)}

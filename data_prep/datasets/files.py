@@ -1,15 +1,16 @@
 """Files of a data set: every visible one below a folder, and whether it may be DICOM."""
 
+import collections
 import os
 import pathlib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from data_prep.errors import InputError
 from data_prep.mammogram import is_dicom
 from data_prep.manifest import Rejection
 
-__all__ = ["may_be_dicom", "read_small", "reject_names", "walk_files"]
+__all__ = ["kinds_of_files", "may_be_dicom", "read_small", "reject_names", "require_folder", "walk_files"]
 
 
 def walk_files(root: pathlib.Path) -> Iterator[pathlib.Path]:
@@ -20,6 +21,23 @@ def walk_files(root: pathlib.Path) -> Iterator[pathlib.Path]:
     for folder, _, names in _walk(root):
         for name in filter(_is_text, names):
             yield folder / name
+
+
+def require_folder(path: pathlib.Path) -> None:
+    """Checks that a data set is a folder.
+
+    Raises:
+        InputError: Nothing is there, or a file such as an archive.
+    """
+    if not path.is_dir():
+        rule = "a data set is a folder; found a file: unpack an archive first" if path.exists() else "no such folder"
+        raise InputError(rule, path)
+
+
+def kinds_of_files(paths: Iterable[pathlib.Path]) -> str:
+    """Tells how many files of which suffix there are, the most common first: "12 .jpg, 1 .txt", or "none"."""
+    suffixes = collections.Counter(path.suffix.lower() or "without a suffix" for path in paths)
+    return ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(4)) or "none"
 
 
 def reject_names(root: pathlib.Path) -> tuple[Rejection, ...]:

@@ -23,7 +23,7 @@ from typing import ClassVar
 from data_prep.annotation import MaskImages
 from data_prep.datasets.case import Case, Listing, Overrides
 from data_prep.datasets.cases_csv import CASES_CSV, read_cases_csv
-from data_prep.datasets.files import may_be_dicom, walk_files
+from data_prep.datasets.files import may_be_dicom, require_folder, walk_files
 from data_prep.errors import InputError
 from data_prep.mammogram import DICOM_SUFFIXES
 from data_prep.manifest import Rejection
@@ -62,8 +62,7 @@ class Folder:
 
 
 def _list_cases(data_dir: pathlib.Path) -> Listing:
-    if not data_dir.is_dir():
-        raise InputError("no such folder", data_dir)
+    require_folder(data_dir)
     if (data_dir / _IMAGES).is_dir() and (data_dir / _MASKS).is_dir():
         images, masks = _separate(data_dir)
     else:

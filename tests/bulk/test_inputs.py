@@ -119,7 +119,7 @@ def test_nothing_to_predict_is_said(tmp_path):
     (tmp_path / "latin.txt").write_bytes(b"\xe9.dcm")
     for source, words in (
         (tmp_path / "nowhere", "found nothing"),
-        (tmp_path, r"must hold a DICOM or PNG file; found none \(.*--recursive"),
+        (tmp_path, r"must hold a DICOM or PNG file; found 3 .txt \(.*--recursive"),
         (f"@{tmp_path / 'nowhere'}", "cannot be read"),
         (f"@{tmp_path / 'notes.txt'}", "one path a line; found none"),
         (f"@{tmp_path / 'latin.txt'}", "UTF-8"),

@@ -316,7 +316,9 @@ def test_a_manifest_without_warnings_is_one_of_before_there_were_any(good, tmp_p
     ("flags", "words"),
     [
         (["--data_dir=none"], "none: no such folder"),
-        (["--data_dir=empty"], "empty: no mammogram found"),
+        (["--data_dir=empty"], "empty: no mammogram found: DICOM or 16-bit PNG, with a mask beside it"),
+        (["--data_dir=photos"], "with a mask beside it or in masks/; found 2 .jpg, 1 .txt"),
+        (["--data_dir=data.zip"], "data.zip: a data set is a folder; found a file: unpack an archive first"),
         (["--data_dir=one"], "needs at least 2 patients, one for each side; found 1 (2 images): use --split_by=image"),
         (["--data_dir=bad"], "bad: no usable mammogram; 1 rejected, the first a.dcm: not a DICOM file"),
         (["--data_dir=one", "--dataset=foldr"], "did you mean folder?"),
@@ -334,6 +336,9 @@ def test_a_users_error_is_one_line_with_status_1_and_leaves_nothing(tmp_path, fl
     write_folder(tmp_path / "one", PATIENTS[:1])
     write_png((tmp_path / "bad" / "a.png"), fake_mask(0))
     (tmp_path / "bad" / "a.dcm").write_bytes(b"no DICOM")
+    (tmp_path / "photos").mkdir()
+    for name in ("photos/a.jpg", "photos/b.JPG", "photos/notes.txt", "data.zip"):
+        (tmp_path / name).write_bytes(b"none that is read")
     before = sorted(tmp_path.iterdir())
     command = [sys.executable, "-m", "data_prep.convert", "--output_dir=out", *flags]
     ended = subprocess.run(
