@@ -51,7 +51,10 @@ class OptimizerConfig:
         if self.name not in ("sgd", "adam"):
             raise InputError(f"--optimizer must be sgd or adam; found {self.name!r}")
         if not self.learning_rate > 0 or not 0 <= self.momentum < 1:
-            raise InputError("--learning_rate must be positive and --momentum in [0, 1)")
+            raise InputError(
+                "--learning_rate must be positive and --momentum in [0, 1); "
+                f"found {self.learning_rate:g} and {self.momentum:g}"
+            )
         if self.schedule not in SCHEDULES:
             raise InputError(f"--learning_rate_schedule must be one of {', '.join(SCHEDULES)}; found {self.schedule!r}")
         if self.warmup_steps < 0:

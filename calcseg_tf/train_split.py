@@ -52,7 +52,7 @@ def _check_shards(manifest: Manifest) -> None:
         if shard.split != "train":
             continue
         if not path.is_file():
-            raise InputError("a shard of the manifest is missing", path)
+            raise InputError("a shard of the manifest is missing: convert the data again", path)
         if (size := path.stat().st_size) != shard.bytes:
             raise InputError(f"the manifest says {shard.bytes} bytes; found {size}: convert the data again", path)
         # TensorFlow's reader ends the process on a record whose length claims a terabyte.

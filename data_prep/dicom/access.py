@@ -49,7 +49,9 @@ def parse_dicom(source: BinaryIO, only: Sequence[str] = ()) -> Dataset:
     except InputError:
         raise
     except InvalidDicomError:
-        raise InputError("not a DICOM file (no DICM prefix at byte 128, PS3.10 7.1)") from None
+        raise InputError(
+            "not a DICOM file (no DICM prefix at byte 128, PS3.10 7.1); mammograms are DICOM or 16-bit PNG"
+        ) from None
     except Exception as error:
         # pydicom raises whatever a damaged file leads to; its text may quote the file, so only the kind is told.
         raise InputError(f"not a readable DICOM file: damaged or truncated ({type(error).__name__})") from None
