@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from calcseg_tf.clinical import Distribution
+from calcseg_tf.clinical.clusters import cluster_calcifications
+from calcseg_tf.clinical.components import measure_components
 from tests.clinical.drawing import measured
 
 _SPACING = 0.2, 0.2
@@ -133,3 +135,35 @@ def test_ids_in_a_cluster_are_those_of_its_calcifications():
         assert (cluster.calcification_ids, cluster.count) == (ids, len(ids))
         rows = [statistics.calcifications[number - 1].row for number in ids]
         assert cluster.row == pytest.approx(np.mean(rows))
+
+
+@pytest.mark.parametrize(
+    ("places_mm", "elongation", "extent_mm", "distribution"),
+    [
+        # Second moments of rows and columns: 8 and 200; 50 and 200; 72 and 450.
+        ([(0, 0), (2, 0), (-2, 0), (0, 10), (0, -10)], 5.0, 20.0, Distribution.LINEAR),
+        ([(0, 0), (5, 0), (-5, 0), (0, 10), (0, -10)], 2.0, 20.0, Distribution.GROUPED),
+        ([(0, 0), (6, 0), (-6, 0), *((0, side * far) for side in (1, -1) for far in (2, 10, 11))],
+         2.5, 22.0, Distribution.SEGMENTAL),
+    ],
+)  # fmt: skip
+def test_a_cluster_on_a_limit_is_what_the_limit_says(places_mm, elongation, extent_mm, distribution):
+    cluster = _cluster(*((50 + row, 50 + column) for row, column in places_mm), spacing=(0.25, 0.25))
+    assert cluster.count == len(places_mm)
+    assert (cluster.elongation, cluster.extent_mm) == (elongation, extent_mm)
+    assert cluster.distribution is distribution
+
+
+def test_thousands_of_calcifications_far_apart_are_no_cluster_and_no_reason():
+    probability = np.zeros((200, 200), np.float32)
+    probability[::2, ::2] = 0.9  # 40 mm apart: 10,000 pairs within 10 mm, each with itself, of 100 million
+    statistics = measured(probability, (20.0, 20.0))
+    assert (statistics.count, statistics.clusters, statistics.clusters_reason) == (10_000, (), "")
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_ids_of_clusters_are_whole_numbers(count):
+    probability = _specks(*((10, 10 + 2 * number) for number in range(count)))
+    found = measure_components(np.round(probability * 65535).astype(np.uint16), probability, 0.5, _SPACING)
+    ids, reason = cluster_calcifications(found, _SPACING)
+    assert (ids.dtype, ids.tolist(), reason) == (np.int64, [count // 5] * count, "")

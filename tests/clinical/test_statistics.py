@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from calcseg_tf.clinical.statistics import measure
+from calcseg_tf.clinical.statistics import measure, measure_again
 from data_prep.errors import InputError
 from data_prep.mammogram import SpacingSource
 
@@ -207,3 +207,14 @@ def test_fifty_thousand_calcifications_take_seconds():
     statistics = _measure(probability)
     assert statistics.count == 249 * 249
     assert time.process_time() - begin < 20
+
+
+def test_measured_again_at_another_threshold_is_as_measured_at_it():
+    rng = np.random.default_rng(3)
+    codes = rng.integers(0, 65536, (40, 30)).astype(np.uint16)
+    intensity = np.full((40, 30), 0.01)
+    intensity[:30, :20] = 0.5 + 0.1 * rng.random((30, 20))
+    low, high = (measure(codes, intensity, threshold, (0.5, 0.4), SpacingSource.FLAG) for threshold in (0.6, 0.9))
+    assert low.count != high.count
+    assert low.reference_area_cm2 is not None
+    assert measure_again(codes, intensity, 0.9, low) == high
