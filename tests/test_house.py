@@ -238,3 +238,13 @@ def test_a_file_has_at_most_400_lines():
     lines = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8").count("\n") for path in FILES.values()}
     assert {place for place, count in lines.items() if count > 400} == LONGER_TESTS
     assert max(lines.values()) < 500
+
+
+def test_what_each_command_writes_is_searched_for_what_names_a_patient():
+    """By a test that calls it and `tests.leaks.find_leaks`; two see no patient: they draw, or convert weights."""
+    texts = [
+        FILES[name].read_text(encoding="utf-8") for name in FILES if ("tests.leaks", "find_leaks") in IMPORTS[name]
+    ]
+    commands = {name for name in PROGRAMS if name in PRODUCT_MODULES} - {"data_prep.dicom.decoding_process"}
+    unsearched = {name for name in commands if not any(f'"{name}"' in text for text in texts)}
+    assert unsearched == {"data_prep.synthesize", "calcseg_tf.import_weights"}
