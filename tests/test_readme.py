@@ -167,6 +167,15 @@ def test_a_command_that_nobody_knows_is_noticed():
     assert "data_prep.convert" in {command.module for command in COMMANDS}
 
 
+def test_a_command_that_fails_or_lets_a_library_speak_is_noticed(tmp_path):
+    run_ours(tmp_path, "echo Watch or review: tensorboard --logdir MODEL")
+    with pytest.raises(AssertionError, match="exit status 3"):
+        run_ours(tmp_path, "exit 3")
+    for line in ("2026-11-24 03:00:00.1: I tensorflow/core/util", "W0102 03:04:05 x.py:1", "UserWarning: so"):
+        with pytest.raises(AssertionError, match="shows what a library says"):
+            run_ours(tmp_path, f"echo '{line}' >&2")
+
+
 def test_every_flag_in_a_document_is_one_of_ours():
     known = {"profile", "logdir"}  # of docker compose and tensorboard
     for path in [*(ROOT / "data_prep").glob("*.py"), *(ROOT / "calcseg_tf").rglob("*.py")]:
