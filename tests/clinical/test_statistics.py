@@ -216,5 +216,12 @@ def test_measured_again_at_another_threshold_is_as_measured_at_it():
     intensity[:30, :20] = 0.5 + 0.1 * rng.random((30, 20))
     low, high = (measure(codes, intensity, threshold, (0.5, 0.4), SpacingSource.FLAG) for threshold in (0.6, 0.9))
     assert low.count != high.count
+    assert (low.threshold, high.threshold, low.height, low.width) == (0.6, 0.9, 40, 30)
+    assert (low.pixel_spacing_mm, low.spacing_source) == ((0.5, 0.4), SpacingSource.FLAG)
     assert low.reference_area_cm2 is not None
     assert measure_again(codes, intensity, 0.9, low) == high
+
+
+def test_an_infinite_spacing_is_refused():
+    with pytest.raises(InputError, match="a pixel spacing is positive"):
+        measure(_map("9"), np.zeros((1, 1)), 0.5, (0.1, math.inf), SpacingSource.FLAG)
