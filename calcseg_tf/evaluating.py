@@ -18,9 +18,11 @@ from calcseg_tf.evaluation.froc import LOWEST_CODE
 from calcseg_tf.evaluation.maps import KeptMaps, MapFolder
 from calcseg_tf.evaluation.overview import DataSetReport, overview_table, write_overview
 from calcseg_tf.evaluation.report import PAGE_FILE, write_report
+from calcseg_tf.evaluation.results import PARTIAL_PREFIX, sweep_partial
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.model_directory import load_network
 from calcseg_tf.models import model_name
+from calcseg_tf.only_run import only_run_in
 from calcseg_tf.probability_map import to_codes
 from calcseg_tf.scoring import add_record, score_split, split_records
 from calcseg_tf.termination import ended_by_sigterm
@@ -131,12 +133,18 @@ def evaluate(config: EvaluatingConfig, data_sets: Mapping[str, Manifest], output
     behind where SIGTERM or Ctrl-C ends it.
 
     Raises:
-        InputError: A model, a map, the records or the folder break a rule; what can be checked is checked before the
-            work.
+        InputError: A model, a map, the records or the folder break a rule, or another run evaluates into the folder;
+            what can be checked is checked before the work.
         TerminatedError: SIGTERM came.
     """
-    with ended_by_sigterm():
-        _check_before(config, data_sets, output_dir)
+    _check_folder(output_dir)
+    with (
+        ended_by_sigterm(),
+        only_run_in(output_dir, "another run is evaluating into this --output_dir: wait for it"),
+    ):
+        _check_before(config, data_sets)
+        for folder in _folders(config, data_sets, output_dir):
+            sweep_partial(folder)
         if len(data_sets) == 1:
             [(name, manifest)] = data_sets.items()
             told, _ = _evaluate_one(config, name, manifest, output_dir)
@@ -151,33 +159,47 @@ def evaluate(config: EvaluatingConfig, data_sets: Mapping[str, Manifest], output
     return f"{told}\n\n\n{overview_table(reports)}\n\nPage: {output_dir / PAGE_FILE}"
 
 
+def _folders(
+    config: EvaluatingConfig, data_sets: Mapping[str, Manifest], output_dir: pathlib.Path
+) -> Iterator[pathlib.Path]:
+    """Yields every folder that is written into: that of all, of each data set and of each model."""
+    yield output_dir
+    for data_set in [output_dir / name for name in data_sets] if len(data_sets) > 1 else [output_dir]:
+        yield data_set
+        yield from (data_set / name for name in (*unique_names(config.model_dirs), *config.map_folders))
+
+
 @contextlib.contextmanager
-def scores(config: EvaluatingConfig, manifest: Manifest) -> Iterator[list[Scored]]:
+def scores(config: EvaluatingConfig, manifest: Manifest, output_dir: pathlib.Path) -> Iterator[list[Scored]]:
     """Scores every model and every folder of maps on one data set.
 
-    The models' maps are kept in the system's folder for temporary files until the context ends.
+    The models' maps are kept in a hidden folder of `output_dir` until the context ends.
 
     Raises:
         InputError: As `evaluate`.
     """
+    output_dir.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         scored = []
         for name, model_dir in zip(unique_names(config.model_dirs), config.model_dirs, strict=True):
-            kept = stack.enter_context(tempfile.TemporaryDirectory(prefix="calcseg-maps-"))
+            kept = stack.enter_context(tempfile.TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=output_dir))
             scored.append(_score_model(name, model_dir, KeptMaps(pathlib.Path(kept), LOWEST_CODE), manifest, config))
         for name, folder in config.map_folders.items():
             scored.append(_score_maps(name, MapFolder(folder), manifest, config))
         yield scored
 
 
-def _check_before(config: EvaluatingConfig, data_sets: Mapping[str, Manifest], output_dir: pathlib.Path) -> None:
+def _check_folder(output_dir: pathlib.Path) -> None:
+    there = next(folder for folder in (output_dir.absolute(), *output_dir.absolute().parents) if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise InputError("--output_dir must be a folder in which files can be made", there)
+
+
+def _check_before(config: EvaluatingConfig, data_sets: Mapping[str, Manifest]) -> None:
     """Checks what is cheap to check: the last of everything must not fail after hours of the first."""
     names = unique_names(config.model_dirs)
     if twice := sorted(set(names) & set(config.map_folders)):
         raise InputError(f"every model and folder of maps needs a name of its own; found {twice[0]} twice")
-    there = next(folder for folder in (output_dir.absolute(), *output_dir.absolute().parents) if folder.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise InputError("--output_dir must be a folder in which files can be made", there)
     for name, manifest in data_sets.items():
         ids = [image_id for image_id, placement in manifest.split.items() if placement.split == config.split]
         here = config if len(data_sets) == 1 else _of_data_set(config, name)
@@ -204,7 +226,7 @@ def _evaluate_one(
     config: EvaluatingConfig, name: str, manifest: Manifest, output_dir: pathlib.Path
 ) -> tuple[str, DataSetReport]:
     """Returns what is printed of one data set, and what a page over several shows of it."""
-    with scores(config, manifest) as scored:
+    with scores(config, manifest, output_dir) as scored:
         report = write_report(
             scored,
             lambda wanted: _with_bar(manifest, config.split, "Drawing", wanted),

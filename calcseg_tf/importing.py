@@ -5,11 +5,14 @@ import pathlib
 import keras
 import numpy as np
 
+from calcseg_tf.checkpointing import full_disk_told
 from calcseg_tf.model_directory import CONFIG_FILE, ModelInfo, save_weights, write_info
 from calcseg_tf.models import build_network
 from calcseg_tf.models.fcn import FcnConfig
 from calcseg_tf.models.parallel_conv import ParallelConv2D
+from calcseg_tf.only_run import only_run_in
 from calcseg_tf.torch_weights import read_state_dict
+from data_prep.atomic import sweep_partial_files
 from data_prep.errors import InputError
 
 __all__ = ["import_state_dict"]
@@ -34,8 +37,7 @@ def import_state_dict(
     Raises:
         InputError: Not such a state dict, or `model_dir` already holds a model.
     """
-    if (model_dir / CONFIG_FILE).exists():
-        raise InputError("--model_dir already holds a model; choose another folder", model_dir)
+    _require_free(model_dir)
     if not 0 <= mean <= 1:
         raise InputError(f"--intensity_mean must be 0 to 1; found {mean}")
     if not 0 < standard_deviation <= 1:
@@ -74,9 +76,17 @@ def import_state_dict(
     head.set_weights(reader.convolutions(head, ["pred"]))
     if state:
         raise InputError(f"the state dict holds tensors that the network lacks: {', '.join(sorted(state)[:4])}", path)
-    save_weights(model_dir, network)
-    write_info(model_dir, info)
+    with only_run_in(model_dir, "another run is writing into this --model_dir: wait for it"), full_disk_told(model_dir):
+        _require_free(model_dir)
+        sweep_partial_files(model_dir)
+        save_weights(model_dir, network)
+        write_info(model_dir, info)  # last: where it is, the model is whole
     return network
+
+
+def _require_free(model_dir: pathlib.Path) -> None:
+    if (model_dir / CONFIG_FILE).exists():
+        raise InputError("--model_dir already holds a model; choose another folder", model_dir)
 
 
 def _config(state: dict[str, np.ndarray], path: pathlib.Path) -> FcnConfig:

@@ -50,6 +50,7 @@ from calcseg_tf.tensorboard_log import LogConfig, TensorBoardLog
 from calcseg_tf.termination import Termination
 from calcseg_tf.train_split import check_train_split
 from calcseg_tf.validation import SCORE, Validation
+from data_prep.atomic import sweep_partial_files
 from data_prep.errors import InputError
 from data_prep.manifest import Manifest, read_manifest
 
@@ -97,6 +98,7 @@ def train(
         only_run_in(own_dir, "another run is training in this --model_dir: wait for it"),
         full_disk_told(own_dir),
     ):
+        sweep_partial_files(own_dir)
         return _run(config, manifest, held_out, own_dir, info, found, say, log, cluster)
 
 

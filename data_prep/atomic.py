@@ -12,10 +12,10 @@ from typing import Any
 
 from data_prep.remote import RemotePath, as_remote
 
-__all__ = ["PARTIAL", "temporary_beside", "write_json", "write_text"]
+__all__ = ["sweep_partial_files", "temporary_beside", "write_json", "write_text"]
 
-# What a killed process leaves of a file.
-PARTIAL = re.compile(r"\..+\.[0-9a-f]{16}\.partial")
+# What a killed process leaves of a file; some libraries tell the format by an ending of their own behind it.
+_PARTIAL = re.compile(r"\..+\.[0-9a-f]{16}\.partial(?:\..+)?")
 
 
 @contextlib.contextmanager
@@ -42,6 +42,14 @@ def temporary_beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep_partial_files(folder: pathlib.Path) -> None:
+    """Removes what killed processes left of files in a folder into which no other process writes now."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if _PARTIAL.fullmatch(path.name) and path.is_file():
+                path.unlink(missing_ok=True)
 
 
 def write_text(path: pathlib.Path, text: str) -> None:

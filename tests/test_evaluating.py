@@ -11,6 +11,7 @@ from calcseg_tf.evaluating import EvaluatingConfig, evaluate, named_folders, rea
 from calcseg_tf.evaluation.froc import LOWEST_CODE
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.model_directory import read_info, write_info
+from calcseg_tf.only_run import only_run_in
 from calcseg_tf.probability_map import to_codes
 from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
@@ -129,7 +130,7 @@ def config_of(world, models=(), maps=(), **settings):
 
 def test_maps_from_disk_give_exactly_the_figures_of_the_model_that_wrote_them(world):
     config = config_of(world, ["strict"], [("theirs", "maps")], threshold=0.3, connectivity=4)
-    with scores(config, read_manifest(world / "records")) as [ours, theirs]:
+    with scores(config, read_manifest(world / "records"), world) as [ours, theirs]:
         assert (ours.name, theirs.name) == ("strict", "theirs")
         assert ours.threshold_rule == theirs.threshold_rule == "--threshold"
         assert ours.result.figures == theirs.result.figures
@@ -262,3 +263,24 @@ def test_what_is_wrong_with_the_last_data_set_or_the_folder_is_said_before_the_w
 def test_maps_are_named(entry):
     with pytest.raises(InputError, match="NAME=FOLDER"):
         named_folders([entry])
+
+
+def test_a_second_evaluation_into_the_folder_is_refused(world, tmp_path):
+    config = config_of(world, ["strict"])
+    refused = pytest.raises(InputError, match="another run is evaluating into this --output_dir")
+    with only_run_in(tmp_path / "out", ""), refused:
+        evaluate(config, {"fake": read_manifest(world / "records")}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_killed_evaluation_left_goes(world, tmp_path):
+    config = config_of(world, maps=[("theirs", "maps"), ("others", "maps")], threshold=0.3, bootstrap_samples=1)
+    left = [tmp_path, tmp_path / "theirs"]
+    for folder in left:
+        (folder / ".partial-abcd").mkdir(parents=True)
+        (folder / ".partial-abcd" / "map.png").write_bytes(b"map")
+        (folder / f".metrics.json.{16 * 'a'}.partial").write_bytes(b"half of")
+    (tmp_path / "notes.txt").write_text("mine")
+    evaluate(config, {"fake": read_manifest(world / "records")}, tmp_path)
+    assert [path for path in tmp_path.rglob("*") if "partial" in path.name] == []
+    assert (tmp_path / "notes.txt").read_text() == "mine"

@@ -70,12 +70,12 @@ def test_a_signal_is_one_line_and_leaves_no_temporary_file(folder, number, statu
     running = start(folder, number.name)
     # Results are being written; the models' maps are kept until pictures of them are drawn.
     wait_for(folder / number.name / "out", ".partial-*/roc.csv", running)
-    assert list((folder / number.name / "tmp").glob("calcseg-maps-*/*.png"))
+    assert list((folder / number.name / "out").glob(".partial-*/*.png"))
     (os.killpg if number == signal.SIGINT else os.kill)(running.pid, number)
     out, err = running.communicate(timeout=120)
     assert running.returncode == status
     assert_one_line_error(subprocess.CompletedProcess(running.args, 1, out, err), words)
     assert "Results:" not in out
     left = [str(path) for place in ("tmp", "out") for path in (folder / number.name / place).rglob("*")]
-    assert [path for path in left if "calcseg-maps-" in path or ".partial" in path] == []
+    assert [path for path in left if ".partial" in path] == []
     assert still_running(running.pid, 10.0) == []  # no worker outlives it

@@ -7,6 +7,7 @@ from calcseg_tf.importing import import_state_dict
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.inference.tiling import TiledNetwork
 from calcseg_tf.model_directory import load_network
+from calcseg_tf.only_run import only_run_in
 from data_prep.errors import InputError
 from tests.fakes.torch_file import write_legacy, write_zip
 
@@ -167,3 +168,13 @@ def test_wrong_statistics_leave_nothing_behind(tmp_path, values, message):
     with pytest.raises(InputError, match=message):
         imported(path, tmp_path / "model", **values)
     assert not (tmp_path / "model").exists()
+
+
+def test_an_import_waits_for_no_other_and_takes_what_a_killed_one_left(tmp_path):
+    path = write_zip(tmp_path / "weights.pth", tiny_state())
+    with only_run_in(tmp_path / "model", ""), pytest.raises(InputError, match="another run is writing into this"):
+        imported(path, tmp_path / "model")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / f".model.weights.h5.{16 * 'a'}.partial.weights.h5").write_bytes(b"half of")
+    imported(path, tmp_path / "model")
+    assert sorted(each.name for each in (tmp_path / "model").iterdir()) == ["config.json", "model.weights.h5"]

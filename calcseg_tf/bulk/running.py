@@ -25,7 +25,7 @@ from calcseg_tf.clinical.results import sweep_partial
 from calcseg_tf.only_run import only_run_in
 from calcseg_tf.prediction import ImageJob, Outcome, Settings, Status
 from calcseg_tf.termination import ended_by_sigterm
-from data_prep.atomic import PARTIAL
+from data_prep.atomic import sweep_partial_files
 from data_prep.dicom.header import STORED_VALUES, ReadOptions
 from data_prep.errors import InputError, UnfinishedError
 
@@ -202,9 +202,7 @@ def _partials_swept(jobs: Sequence[ImageJob], output_dir: pathlib.Path) -> Itera
     def sweep() -> None:
         for folder in folders:
             sweep_partial(folder)
-        for path in output_dir.iterdir():
-            if PARTIAL.fullmatch(path.name) and path.is_file():
-                path.unlink()  # of the index
+        sweep_partial_files(output_dir)  # of the index
 
     sweep()
     try:

@@ -21,7 +21,7 @@ from calcseg_tf.evaluation.line_plots import Plot
 from calcseg_tf.evaluation.page import Section, render_page
 from calcseg_tf.evaluation.pictures import Look, Pictures, draw_pictures, draw_sheet, wanted_images
 from calcseg_tf.evaluation.plots import STRATA_PLOT, curve_plots, plot_all
-from calcseg_tf.evaluation.results import METRICS_FILE, write_results
+from calcseg_tf.evaluation.results import METRICS_FILE, PARTIAL_PREFIX, write_results
 from calcseg_tf.evaluation.sections import (
     curves_section,
     differences_section,
@@ -133,7 +133,7 @@ def remove_old(output_dir: pathlib.Path) -> None:
 
 
 def _write_plots(results: Mapping[str, EvaluationResult], output_dir: pathlib.Path) -> None:
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=output_dir) as folder:
+    with tempfile.TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=output_dir) as folder:
         plot_all(results, pathlib.Path(folder))
         for file in sorted(pathlib.Path(folder).iterdir()):
             os.replace(file, output_dir / file.name)

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import tempfile
 from collections.abc import Mapping
 
@@ -10,11 +11,13 @@ from calcseg_tf.evaluation.evaluation_result import EvaluationResult
 from calcseg_tf.evaluation.metrics import build_metrics
 from calcseg_tf.evaluation.plots import plot_all
 from calcseg_tf.evaluation.tables import write_tables
+from data_prep.atomic import sweep_partial_files
 from data_prep.errors import InputError
 
-__all__ = ["METRICS_FILE", "write_results"]
+__all__ = ["METRICS_FILE", "PARTIAL_PREFIX", "sweep_partial", "write_results"]
 
 METRICS_FILE = "metrics.json"
+PARTIAL_PREFIX = ".partial-"  # of hidden folders, in which a report is built
 
 
 def write_results(
@@ -45,7 +48,7 @@ def write_results(
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot be made ({error.strerror})", output_dir) from None
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=output_dir) as folder:
+    with tempfile.TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=output_dir) as folder:
         partial = pathlib.Path(folder)
         write_tables(result, partial)
         if plots:
@@ -56,3 +59,10 @@ def write_results(
         for file in [*files, partial / METRICS_FILE]:
             os.replace(file, output_dir / file.name)
     return metrics
+
+
+def sweep_partial(output_dir: pathlib.Path) -> None:
+    """Removes what killed processes left in a folder of results into which no other process writes now."""
+    sweep_partial_files(output_dir)
+    for folder in output_dir.glob(f"{PARTIAL_PREFIX}*"):
+        shutil.rmtree(folder, ignore_errors=True)

@@ -2,17 +2,26 @@
 
 import json
 import pathlib
+import re
 import shutil
 
+import keras
+
 from calcseg_tf.bulk.description import weights_sha256
-from calcseg_tf.model_directory import CONFIG_FILE, load_network
+from calcseg_tf.checkpointing import full_disk_told
+from calcseg_tf.model_directory import CONFIG_FILE, ModelInfo, load_network
+from calcseg_tf.only_run import only_run_in
 from calcseg_tf.serving.contract import EXTRA_DIR, METADATA_FILE
 from calcseg_tf.serving.metadata import metadata_text
 from calcseg_tf.serving.signatures import ServedModel, save_model
 from calcseg_tf.serving.warm_up import write_warm_up
+from calcseg_tf.termination import ended_by_sigterm
 from data_prep.errors import InputError
 
 __all__ = ["export_version"]
+
+# A server takes folders with whole numbers as names for versions, and leaves these alone.
+_PARTIAL = re.compile(r"\.\d+\.partial")
 
 
 def export_version(model_dir: pathlib.Path, output_dir: pathlib.Path, version: int = 0) -> pathlib.Path:
@@ -30,31 +39,47 @@ def export_version(model_dir: pathlib.Path, output_dir: pathlib.Path, version: i
         The version's folder.
 
     Raises:
-        InputError: The version exists, or the model cannot be loaded.
+        InputError: The version exists, another run exports into the folder, or the model cannot be loaded.
+        UnfinishedError: The disk is full, or SIGTERM came; nothing is left of the version.
     """
     if version < 0:
         raise InputError(f"--version must be 0 or more; found {version}")
     network, info = load_network(model_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    taken = [int(path.name) for path in output_dir.iterdir() if path.name.isdecimal()]
-    version = version or max(taken, default=0) + 1
-    final = output_dir / str(version)
-    if final.exists():
-        raise InputError("this version exists; choose another --version", final)
-    # A server takes folders with whole numbers as names for versions, and leaves this one alone.
-    partial = output_dir / f".{version}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        config = (model_dir / CONFIG_FILE).read_text(encoding="utf-8")
-        metadata = metadata_text(json.loads(config), network, info, weights_sha256(model_dir))
-        served = ServedModel(network, info.model, metadata)
-        save_model(served, partial)
-        extra = partial / EXTRA_DIR
-        extra.mkdir()
-        (extra / CONFIG_FILE).write_text(config, encoding="utf-8")
-        (extra / METADATA_FILE).write_text(metadata, encoding="utf-8")
-        write_warm_up(extra, served.tiles, output_dir.name)
-        partial.rename(final)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with (
+        ended_by_sigterm(),
+        only_run_in(output_dir, "another run is exporting into this --output_dir: wait for it"),
+        full_disk_told(output_dir),
+    ):
+        _sweep(output_dir)
+        taken = [int(path.name) for path in output_dir.iterdir() if path.name.isdecimal()]
+        version = version or max(taken, default=0) + 1
+        final = output_dir / str(version)
+        if final.exists():
+            raise InputError("this version exists; choose another --version", final)
+        try:
+            partial = output_dir / f".{version}.partial"
+            _fill(partial, model_dir, network, info, output_dir.name)
+            partial.rename(final)
+        finally:
+            _sweep(output_dir)
     return final
+
+
+def _sweep(output_dir: pathlib.Path) -> None:
+    """Removes what killed processes, or this one, left of versions."""
+    for path in output_dir.iterdir():
+        if _PARTIAL.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _fill(partial: pathlib.Path, model_dir: pathlib.Path, network: keras.Model, info: ModelInfo, name: str) -> None:
+    config = (model_dir / CONFIG_FILE).read_text(encoding="utf-8")
+    metadata = metadata_text(json.loads(config), network, info, weights_sha256(model_dir))
+    served = ServedModel(network, info.model, metadata)
+    partial.mkdir()
+    save_model(served, partial)
+    extra = partial / EXTRA_DIR
+    extra.mkdir()
+    (extra / CONFIG_FILE).write_text(config, encoding="utf-8")
+    (extra / METADATA_FILE).write_text(metadata, encoding="utf-8")
+    write_warm_up(extra, served.tiles, name)

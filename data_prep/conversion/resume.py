@@ -24,7 +24,7 @@ import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from data_prep.atomic import PARTIAL, write_json
+from data_prep.atomic import sweep_partial_files, write_json
 from data_prep.conversion.shards import SHARD, ImageFacts, ShardResult, ShardTask, file_sha256
 from data_prep.errors import InputError, UnfinishedError
 from data_prep.manifest import MANIFEST_NAME, ImageWarning, Rejection, ShardInfo
@@ -262,9 +262,7 @@ def _how_to_go_on(error: BaseException) -> str:
 def _sweep(output_dir: pathlib.Path) -> None:
     """Removes parts of files that a killed process, or a second attempt at a shard, left."""
     for folder in (output_dir, output_dir / _FOLDER):
-        for path in folder.iterdir():
-            if PARTIAL.fullmatch(path.name):
-                path.unlink(missing_ok=True)
+        sweep_partial_files(folder)
 
 
 def _clear(output_dir: pathlib.Path, made: bool) -> None:

@@ -13,12 +13,14 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.model_directory import read_info
+from calcseg_tf.only_run import only_run_in
 from calcseg_tf.serving.exporting import export_version
 from calcseg_tf.serving.metadata import read_metadata
 from data_prep.command import DISCLAIMER
-from data_prep.errors import InputError
+from data_prep.errors import InputError, UnfinishedError
 from tests.fakes.commands import assert_one_line_error, run_modules
 from tests.fakes.folder import write_png
+from tests.test_checkpointing import full_disk
 
 STRANGER = pathlib.Path(__file__).with_name("stranger.py")
 
@@ -174,7 +176,8 @@ def test_an_export_that_fails_leaves_nothing(model_dir, tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("calcseg_tf.serving.exporting.save_model", fail)
-    with pytest.raises(OSError, match="No space"):
+    (tmp_path / "out" / ".4.partial" / "variables").mkdir(parents=True)  # of a killed process
+    with pytest.raises(UnfinishedError, match="No space"):
         export_version(model_dir, tmp_path / "out")
     assert os.listdir(tmp_path / "out") == []
     with pytest.raises(InputError, match="needs config"):
@@ -197,3 +200,18 @@ def test_a_process_without_this_project_serves_the_model(exported, model_dir, tm
     expected = Predictor.load(model_dir).probability((pixels / 65535).astype(np.float32))
     found = np.asarray(Image.open(tmp_path / "out.png"))
     np.testing.assert_allclose(found / 65535, expected, rtol=0, atol=0.5 / 65535 + 1e-6)
+
+
+def test_a_second_export_into_the_folder_is_refused(model_dir, tmp_path):
+    refused = pytest.raises(InputError, match="another run is exporting into this --output_dir")
+    with only_run_in(tmp_path / "out", ""), refused:
+        export_version(model_dir, tmp_path / "out")
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_part_of_the_version(model_dir, tmp_path):
+    with full_disk() as fill:
+        fill()
+        with pytest.raises(UnfinishedError, match="File too large") as raised:
+            export_version(model_dir, tmp_path / "out")
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "out").exists()
