@@ -6,7 +6,7 @@ import errno
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -83,16 +83,18 @@ class Checkpointing(keras.callbacks.Callback):
             Where the run goes on; its beginning where there is no checkpoint.
 
         Raises:
-            InputError: The checkpoint is damaged or of another network.
+            InputError: The checkpoint or the list of checkpoints is damaged, or it is of another network.
         """
         self.set_model(model)
         if self.latest is None:
+            self._require_no_damaged_list()
             return Position()
         try:
             self._manager.checkpoint.restore(self.latest).assert_consumed()
         except Exception as error:  # a damaged checkpoint can raise nearly anything
             reason = " ".join(str(error).split())[:160]
             raise InputError(f"the checkpoint cannot be restored ({reason})", self.latest) from None
+        self._remove_orphans()
         self._begins_at = Position(int(self._epoch.numpy()), int(self._step.numpy()))
         return self._begins_at
 
@@ -131,11 +133,30 @@ class Checkpointing(keras.callbacks.Callback):
 
     def _remove_parts(self, number: int) -> None:
         """Removes what is there of a checkpoint that could not be written: the space is wanted."""
-        for path in self._directory.glob(f"ckpt-{number}[._]*"):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink()
+        _remove(self._directory.glob(f"ckpt-{number}[._]*"))
+
+    def _remove_orphans(self) -> None:
+        """Removes what a killed process left: parts of a checkpoint, those that the list does not name."""
+        listed = {pathlib.Path(path).name for path in self._manager.checkpoints}
+        found = [*self._directory.glob("ckpt-*"), *self._directory.glob("checkpoint.tmp*")]
+        _remove(path for path in found if path.name.split(".")[0] not in listed)
+
+    def _require_no_damaged_list(self) -> None:
+        """Checks that a run does not begin anew, over its checkpoints, because their list cannot be read.
+
+        TensorFlow takes a list that it cannot read for none.
+        """
+        path = self._directory / "checkpoint"
+        if path.is_file():
+            raise InputError("the list of checkpoints is damaged: delete this folder to begin anew", path)
+
+
+def _remove(paths: Iterable[pathlib.Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

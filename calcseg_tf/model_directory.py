@@ -1,6 +1,7 @@
 """The model directory (`--model_dir`): what a trained or imported network consists of on disk."""
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 import shutil
@@ -8,6 +9,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
+import h5py
 import keras
 
 from calcseg_tf.hdf5 import check_weights_file
@@ -33,6 +35,7 @@ BEST_WEIGHTS_FILE = "best.weights.h5"
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.weights.h5"
 _SCHEMA_VERSION = 1
+_DIGEST = "sha256"  # attribute of the file of weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +145,8 @@ def save_weights(model_dir: pathlib.Path, network: keras.Model, name: str = WEIG
         with_ending = temporary.with_name(temporary.name + ".weights.h5")
         try:
             network.save_weights(with_ending)
+            with h5py.File(with_ending, "r+") as file:
+                file.attrs[_DIGEST] = _digest(file)
             with_ending.replace(temporary)
         finally:
             with_ending.unlink(missing_ok=True)
@@ -166,9 +171,25 @@ def load_network(model_dir: pathlib.Path) -> tuple[keras.Model, ModelInfo]:
     network = build_network(info.model)
     try:
         check_weights_file(path)
+        with h5py.File(path) as file:
+            if file.attrs.get(_DIGEST, digest := _digest(file)) != digest:
+                raise InputError("the weights are damaged: their values are not those that were written", path)
         network.load_weights(path)
     except InputError:
         raise
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # HDF5 tells damage by nearly any
         raise InputError(f"not weights of this network ({' '.join(str(error).split())[:160]})", path) from None
     return network, info
+
+
+def _digest(file: h5py.File) -> str:
+    """Returns the SHA-256 of every array with its name: HDF5 itself does not notice a changed value."""
+    digest = hashlib.sha256()
+
+    def add(name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset):
+            digest.update(f"{name} {item.dtype.str} {item.shape}\n".encode())
+            digest.update(item[()].tobytes())
+
+    file.visititems(add)
+    return digest.hexdigest()

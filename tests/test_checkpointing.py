@@ -12,7 +12,7 @@ import tensorflow as tf
 from calcseg_tf.checkpointing import Checkpointing, Position
 from calcseg_tf.history import History
 from calcseg_tf.termination import TerminatedError, Termination
-from data_prep.errors import UnfinishedError
+from data_prep.errors import InputError, UnfinishedError
 from tests.test_callbacks import compiled, kept
 
 STEPS = 5
@@ -156,3 +156,26 @@ def test_a_full_disk_leaves_the_history_before(tmp_path):
             history.amend(1, {str(number): 0.5 for number in range(200)})
     assert (tmp_path / "history.json").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+
+
+def test_what_a_killed_process_left_of_checkpoints_goes_when_the_run_goes_on(tmp_path):
+    run(tmp_path, epochs=1)
+    folder = tmp_path / "checkpoints"
+    whole = {path.name for path in folder.iterdir()}
+    (folder / "ckpt-7_temp").mkdir()
+    for name in ("ckpt-7_temp/part-00000-of-00001.index", "ckpt-3.index", "ckpt-3.data-00000-of-00001",
+                 "checkpoint.tmp0123"):  # fmt: skip
+        (folder / name).write_bytes(b"part")
+    Checkpointing(folder, STEPS, 0, Termination()).restore(compiled())
+    assert {path.name for path in folder.iterdir()} == whole
+
+
+@pytest.mark.parametrize("text", ["", 'model_checkpoint_path: "ckpt-5', "\xff\xfe"])
+def test_a_damaged_list_of_checkpoints_does_not_begin_a_run_anew_over_them(tmp_path, text):
+    run(tmp_path, epochs=1)
+    (tmp_path / "checkpoints" / "checkpoint").write_bytes(text.encode("latin-1"))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "checkpoints").iterdir()}
+    with pytest.raises(InputError, match="the list of checkpoints is damaged") as raised:
+        Checkpointing(tmp_path / "checkpoints", STEPS, 0, Termination()).restore(compiled())
+    assert raised.value.where == str(tmp_path / "checkpoints" / "checkpoint")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "checkpoints").iterdir()} == before

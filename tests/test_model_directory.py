@@ -1,6 +1,7 @@
 import json
 import os
 
+import h5py
 import numpy as np
 import pytest
 
@@ -168,3 +169,24 @@ def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
         write_info(tmp_path / "model", info_of())
     with pytest.raises(InputError, match="must be a folder"):
         read_info(tmp_path / "model")
+
+
+def test_one_changed_value_of_the_weights_is_noticed(model_dir):
+    path = model_dir / "model.weights.h5"
+    with h5py.File(path, "r+") as file:
+        arrays = []
+        file.visititems(
+            lambda name, item: arrays.append(item) if isinstance(item, h5py.Dataset) and item.size else None
+        )
+        values = arrays[0][()].reshape(-1).copy()
+        values[0] = np.nextafter(values[0], np.float32(9))
+        arrays[0][...] = values.reshape(arrays[0].shape)
+    with pytest.raises(InputError, match="the weights are damaged") as raised:
+        load_network(model_dir)
+    assert raised.value.where == str(path)
+
+
+def test_weights_of_an_earlier_version_hold_no_digest_and_are_read(model_dir):
+    with h5py.File(model_dir / "model.weights.h5", "r+") as file:
+        del file.attrs["sha256"]
+    load_network(model_dir)
