@@ -1,0 +1,75 @@
+import random
+
+import pytest
+
+from tools.fault_cases import FAULTS, Case, applies, run_case
+from tools.fault_commands import COMMANDS, World, difference, left_over
+from tools.faults import read_results, table
+
+
+def check(world, command, fault, number, folder):
+    case = run_case(world, command, fault, number, folder / "case")
+    assert case.failure == "", case
+    assert not (folder / "case").exists()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return World(tmp_path_factory.mktemp("world"))
+
+
+@pytest.mark.parametrize("fault", ["SIGKILL to the process", "full disk"])
+def test_a_disturbed_conversion_ends_as_an_undisturbed_one(world, tmp_path, fault):
+    check(world, "convert", fault, 0, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_disturbed_command_ends_as_an_undisturbed_one(world, tmp_path, command, fault):
+    if not applies(fault, command):
+        pytest.skip("cannot befall it")
+    check(world, command, fault, random.randrange(1 << 32), tmp_path)
+
+
+def test_a_difference_and_what_is_left_are_seen(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.csv").write_text("1,2")
+        (tmp_path / name / "history.json").write_text(f'[{{"loss": 1.0, "pixels_per_second": {len(name)}}}]')
+        (tmp_path / name / "training.log").write_text(name)
+    one, other = tmp_path / "one", tmp_path / "other"
+    assert difference(one, other) == ""
+    (other / "history.json").write_text('[{"loss": 2.0, "pixels_per_second": 5}]')
+    assert difference(one, other) == "history.json differs"
+    (other / "a.csv").write_text("1,3")
+    assert difference(one, other) == "a.csv differs"
+    (other / ".b.0123456789abcdef.partial").touch()
+    assert difference(one, other) == "files differ: .b.0123456789abcdef.partial"
+    assert (left_over(one), left_over(other)) == ([], [".b.0123456789abcdef.partial"])
+
+
+def test_a_result_that_is_not_the_undisturbed_one_is_a_failure(tmp_path):
+    class Spoiled(World):
+        def undisturbed(self, name):
+            out, seconds = super().undisturbed(name)
+            (out / "manifest.json").write_text("{}")
+            return out, seconds
+
+    case = run_case(Spoiled(tmp_path / "world"), "convert", "full disk", 0, tmp_path / "case")
+    assert case.failure == "manifest.json differs"
+    assert (tmp_path / "case" / "disk").exists()  # kept, to look at
+
+
+def test_the_table_counts_the_cases_of_a_file_that_is_gone_on_with(tmp_path):
+    cases = [
+        Case("convert", "full disk", 0, True, "", ""), Case("convert", "full disk", 1, False, "", ""),
+        Case("train", "permission", 0, False, "left: .x.partial", ""),
+    ]  # fmt: skip
+    lines = table(cases).splitlines()
+    assert lines[2:] == [
+        "| convert | full disk | 2 | 2 | 1 | 0 |",
+        "| train | permission | 1 | 0 | 0 | 1 |",
+        "| together |  | 3 | 2 | 1 | 1 |",
+    ]
+    assert read_results(tmp_path / "nowhere") == []

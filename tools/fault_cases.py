@@ -1,0 +1,282 @@
+"""One disturbed run: killed, without space on the disk or without permission; then the same command to its end."""
+
+import contextlib
+import dataclasses
+import functools
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from tests.fakes.commands import ROOT, environment
+from tools.fault_commands import COMMANDS, World, difference, left_over
+
+__all__ = ["FAULTS", "Case", "Fault", "applies", "can_mount", "run_case"]
+
+_SECONDS_TO_END = 60.0  # after SIGTERM: a training finishes its step and writes a checkpoint
+_SLOWER = 20.0  # than undisturbed: nothing else may take as long on a shared machine
+_PAGE = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """How a case ended.
+
+    Attributes:
+        command: Its command.
+        fault: What happened to it.
+        number: Its number, which is its seed.
+        in_one_line: The disturbed run ended in one clear line; else it was killed, or came through.
+        failure: What is wrong; "" where the result is that of the undisturbed run.
+        told: What happened, for a person.
+    """
+
+    command: str
+    fault: str
+    number: int
+    in_one_line: bool
+    failure: str
+    told: str
+
+
+class _FailedError(AssertionError):
+    """What must not be."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """A command in a folder of its own.
+
+    Attributes:
+        world: Where the inputs and the undisturbed result are.
+        name: Of the command.
+        folder: Of this case.
+        rng: Random numbers of this case.
+    """
+
+    world: World
+    name: str
+    folder: pathlib.Path
+    rng: random.Random
+
+    @property
+    def out(self) -> pathlib.Path:
+        return self.folder / "disk" / "out"
+
+    @functools.cached_property
+    def seconds(self) -> float:
+        return self.world.undisturbed(self.name)[1]
+
+    def start(
+        self, inputs: pathlib.Path | None = None, before: Sequence[str] = (), flags: Sequence[str] = ()
+    ) -> "subprocess.Popen[str]":
+        """Starts it as the leader of a process group."""
+        with (self.folder / "stdout").open("w") as out, (self.folder / "stderr").open("w") as err:
+            return subprocess.Popen(
+                [*before, *self.world.line(self.name, inputs or self.world.inputs, self.out), *flags],
+                cwd=ROOT, env={**environment(), "TMPDIR": str(self.folder / "tmp")}, start_new_session=True,
+                stdout=out, stderr=err, text=True,
+            )  # fmt: skip
+
+    def end(self, running: "subprocess.Popen[str]", seconds: float) -> tuple[int, str]:
+        """Waits for its end; returns its status and the line of its error.
+
+        Raises:
+            _FailedError: It does not end, or not as a command may.
+        """
+        try:
+            status = running.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
+            raise _FailedError(f"no end within {seconds:.0f} s") from None
+        said = (self.folder / "stderr").read_text(encoding="utf-8", errors="replace")
+        lines = [line for line in said.splitlines() if line.startswith("error: ")]
+        if "Traceback" in said or len(lines) > 1 or (status > 0 and not lines):
+            raise _FailedError(f"status {status}, not one clear line: {said[-1500:]}")
+        return status, lines[0] if lines else ""
+
+    def again(self, inputs: pathlib.Path | None = None) -> None:
+        """Runs the same command to its end and checks the result.
+
+        Raises:
+            _FailedError: The result is not the undisturbed one, or something temporary is left.
+        """
+        status, line = self.end(self.start(inputs), 60 + _SLOWER * self.seconds)
+        done = COMMANDS[self.name].done
+        if status and not (done and done in line):
+            raise _FailedError(f"the same command fails: {line or status}")
+        expected, _ = self.world.undisturbed(self.name)
+        if found := difference(expected, self.out):
+            raise _FailedError(found)
+        if left := [*left_over(self.out), *os.listdir(self.folder / "tmp")]:
+            raise _FailedError(f"left: {', '.join(left[:6])}")
+
+
+Fault = Callable[[_Run], tuple[bool, str]]
+
+
+def _kill(number: signal.Signals, group: bool, run: _Run) -> tuple[bool, str]:
+    """Kills it one to three times at random moments, then runs it to its end."""
+    groups, told, one_line = [], [], False
+    for _ in range(run.rng.choice((1, 1, 1, 2, 3))):
+        moment = run.rng.uniform(0, run.seconds)
+        running = run.start()
+        groups.append(running.pid)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            running.wait(moment)
+        if running.poll() is None:
+            (os.killpg if group else os.kill)(running.pid, number)
+        status, line = run.end(running, _SECONDS_TO_END)
+        if status not in (0, -number, 128 + number) and not (status == 1 and COMMANDS[run.name].done in line):
+            raise _FailedError(f"status {status} after {number.name}: {line}")
+        one_line |= bool(line)
+        told.append(f"{moment:.2f} s: {line or status}")
+    run.again()
+    deadline = time.monotonic() + 15
+    while left := [group for group in groups if _runs(group)]:
+        if time.monotonic() > deadline:
+            raise _FailedError(f"processes outlive the command: {left}")
+        time.sleep(0.1)
+    return one_line, "; ".join(told)
+
+
+def _runs(group: int) -> bool:
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            state, _, its_group, *_ = path.read_text().rpartition(")")[2].split()
+            if its_group == str(group) and state != "Z":
+                return True
+    return False
+
+
+def _full_disk(run: _Run) -> tuple[bool, str]:
+    """Runs it on a disk of a random size, from a page to a little more than its result, then with room."""
+    files = [path.stat().st_size for path in run.world.undisturbed(run.name)[0].rglob("*")]
+    size = max(_PAGE, int(run.rng.uniform(0, 1.1) * sum(-(-each // _PAGE) * _PAGE for each in files)))
+    with _disk(run.folder / "disk", size) as (before, make_room):
+        status, line = run.end(run.start(before=before), 60 + _SLOWER * run.seconds)
+        if status not in (0, 1):
+            raise _FailedError(f"status {status}")
+        make_room()
+        run.again()
+    return bool(status), f"{size} bytes: {line or status}"
+
+
+@contextlib.contextmanager
+def _disk(folder: pathlib.Path, size: int) -> Iterator[tuple[list[str], Callable[[], None]]]:
+    """Gives a small disk, where root may mount one, else what limits every file; yields that and what takes it away."""
+    if not can_mount():
+        yield ["bash", "-c", f'ulimit -f {max(1, size // 4 // 1024)}; exec "$@"', "bash"], lambda: None
+        return
+    _mount(folder, size)
+    try:
+        yield [], lambda: _mount(folder, 1 << 30, "remount,")
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def _mount(folder: pathlib.Path, size: int, how: str = "") -> None:
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"{how}size={size}", "tmpfs", folder], check=True, capture_output=True
+    )
+
+
+@functools.cache
+def can_mount() -> bool:
+    """Tells whether this process may mount a file system."""
+    return subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
+
+
+def _denied(run: _Run) -> tuple[bool, str]:
+    """Runs it without the right to write its output or to read an input, then with it."""
+    inputs = run.folder / "inputs"
+    shutil.copytree(run.world.inputs, inputs)
+    place = run.rng.choice(("parent of the output", "output", *COMMANDS[run.name].inputs))
+    if place == "output":
+        run.out.mkdir()
+    denied = {"parent of the output": run.out.parent, "output": run.out}.get(place) or next(inputs.glob(place))
+    mode = denied.stat().st_mode
+    denied.chmod(0o000 if denied.is_relative_to(inputs) else 0o555)
+    try:
+        status, line = run.end(run.start(inputs, _WITHOUT_RIGHTS), 60 + _SLOWER * run.seconds)
+    finally:
+        denied.chmod(mode)
+    if status != 1:
+        raise _FailedError(f"{place} denied, status {status}")
+    run.again(inputs)
+    return True, f"{place}: {line}"
+
+
+def _damaged(run: _Run) -> tuple[bool, str]:
+    """Runs it with one bit changed in an input whose bytes are checked, or in a checkpoint; then with that put right.
+
+    A command that does not notice it has the undisturbed result all the same.
+    """
+    command, inputs = COMMANDS[run.name], run.folder / "inputs"
+    shutil.copytree(run.world.inputs, inputs)
+    places = [inputs.glob(pattern) for pattern in command.checked]
+    if command.half:
+        run.end(run.start(inputs, flags=command.half), 60 + _SLOWER * run.seconds)
+        places.append((run.out / "checkpoints").glob("*"))
+    path = run.rng.choice(sorted(run.rng.choice(places)))
+    whole = path.read_bytes()
+    place, bit = run.rng.randrange(len(whole)), run.rng.randrange(8)
+    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
+    told = f"bit {bit} of byte {place} of {path.name}"
+    status, line = run.end(run.start(inputs), 60 + _SLOWER * run.seconds)
+    if status == 0:
+        if found := difference(run.world.undisturbed(run.name)[0], run.out):
+            raise _FailedError(f"{told}: not noticed, and {found}")
+        return False, f"{told}: the same result"
+    path.write_bytes(whole)
+    run.again(inputs)
+    return True, f"{told}: {line}"
+
+
+# Root passes over permissions by two rights, which its children may do without.
+_RIGHTS = "-dac_override,-dac_read_search"
+_WITHOUT_RIGHTS = ["setpriv", f"--bounding-set={_RIGHTS}", f"--inh-caps={_RIGHTS}"] if os.geteuid() == 0 else []
+
+_CHANGED_BIT = "changed bit"
+
+FAULTS: Mapping[str, Fault] = {
+    **{
+        f"{number.name} to the {'group' if group else 'process'}": functools.partial(_kill, number, group)
+        for number in (signal.SIGKILL, signal.SIGTERM)
+        for group in (False, True)
+    },
+    "full disk": _full_disk,
+    "permission": _denied,
+    _CHANGED_BIT: _damaged,
+}
+
+
+def applies(fault: str, command: str) -> bool:
+    """Tells whether a fault can befall a command."""
+    return fault != _CHANGED_BIT or bool(COMMANDS[command].checked)
+
+
+def run_case(world: World, command: str, fault: str, number: int, folder: pathlib.Path) -> Case:
+    """Runs one case; the same number does the same, as far as the machine keeps time.
+
+    Args:
+        world: Inputs and undisturbed results.
+        command: Of `COMMANDS`.
+        fault: Of `FAULTS`.
+        number: Seed.
+        folder: Made, and removed where the case ends well.
+    """
+    for part in ("disk", "tmp"):
+        (folder / part).mkdir(parents=True)
+    run = _Run(world, command, folder, random.Random(f"{command} {fault} {number}"))
+    try:
+        one_line, told = FAULTS[fault](run)
+    except _FailedError as error:
+        return Case(command, fault, number, False, str(error), f"kept in {folder}")
+    shutil.rmtree(folder)
+    return Case(command, fault, number, one_line, "", told)
