@@ -85,9 +85,9 @@ class Checkpointing(keras.callbacks.Callback):
         Raises:
             InputError: The checkpoint or the list of checkpoints is damaged, or it is of another network.
         """
+        self._require_no_damaged_list()
         self.set_model(model)
         if self.latest is None:
-            self._require_no_damaged_list()
             return Position()
         try:
             self._manager.checkpoint.restore(self.latest).assert_consumed()
@@ -144,10 +144,16 @@ class Checkpointing(keras.callbacks.Callback):
     def _require_no_damaged_list(self) -> None:
         """Checks that a run does not begin anew, over its checkpoints, because their list cannot be read.
 
-        TensorFlow takes a list that it cannot read for none.
+        TensorFlow takes some lists that it cannot read for none.
         """
         path = self._directory / "checkpoint"
-        if path.is_file():
+        if not path.is_file():
+            return
+        try:
+            readable = tf.train.get_checkpoint_state(str(self._directory)) is not None
+        except ValueError:  # an empty one, or no UTF-8
+            readable = False
+        if not readable:
             raise InputError("the list of checkpoints is damaged: delete this folder to begin anew", path)
 
 
