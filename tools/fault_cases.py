@@ -21,6 +21,10 @@ _SECONDS_TO_END = 60.0  # after SIGTERM: a training finishes its step and writes
 _SLOWER = 20.0  # than undisturbed: nothing else may take as long on a shared machine
 _PAGE = 4096
 
+# What TensorFlow and multiprocessing make in the system's folder for temporary files; a process that is killed at once
+# cannot remove it.
+_OF_LIBRARIES = ("__autograph_generated_file", "pymp-")
+
 
 @dataclasses.dataclass(frozen=True)
 class Case:
@@ -113,7 +117,8 @@ class _Run:
         expected, _ = self.world.undisturbed(self.name)
         if found := difference(expected, self.out):
             raise _FailedError(found)
-        if left := [*left_over(self.out), *os.listdir(self.folder / "tmp")]:
+        temporary = [name for name in os.listdir(self.folder / "tmp") if not name.startswith(_OF_LIBRARIES)]
+        if left := [*left_over(self.out), *temporary]:
             raise _FailedError(f"left: {', '.join(left[:6])}")
 
 
