@@ -5,6 +5,7 @@ import dataclasses
 import fnmatch
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -33,7 +34,7 @@ class Command:
 
     Attributes:
         module: Run by `python -m`.
-        flags: With {data}, {salt}, {records}, {model} for its inputs and {out} for the folder that it writes.
+        flags: With {data}, {images}, {salt}, {records}, {model} for its inputs and {out} for the folder that it writes.
         needs: The commands that make its inputs.
         done: Part of the line by which it refuses to do again what is done; "" where it does not refuse.
         inputs: What may be unreadable, below the folder of inputs.
@@ -50,7 +51,7 @@ class Command:
     half: tuple[str, ...] = ()
 
 
-_PREDICT = ("--model_dir={model}", "--input={data}", "--output_dir={out}", "--recursive")
+_PREDICT = ("--model_dir={model}", "--input={images}", "--output_dir={out}")
 _WEIGHTS = "model/model.weights.h5"
 _OF_MODEL = ("model/config.json", _WEIGHTS)
 
@@ -80,13 +81,13 @@ COMMANDS: Mapping[str, Command] = {
         "calcseg_tf.predict",
         (*_PREDICT, "--workers=1"),
         needs=("train",),
-        inputs=("data", "data/case1/view0.dcm", *_OF_MODEL),
+        inputs=("images", "images/case1-view0.dcm", *_OF_MODEL),
     ),
     "predict-2": Command(
         "calcseg_tf.predict",
         (*_PREDICT, "--workers=2"),
         needs=("train",),
-        inputs=("data", "data/case1/view0.dcm", *_OF_MODEL),
+        inputs=("images", "images/case1-view0.dcm", *_OF_MODEL),
     ),
     "export": Command(
         "calcseg_tf.export",
@@ -109,11 +110,14 @@ class World:
         self.inputs = folder / "inputs"
         self._seconds: dict[str, float] = {}
         _write_data(self.inputs / "data")
+        (self.inputs / "images").mkdir()
+        for path in (self.inputs / "data").rglob("*.dcm"):  # without the masks
+            shutil.copy(path, self.inputs / "images" / f"{path.parent.name}-{path.name}")
         (self.inputs / "salt").write_bytes(b"a salt that is no secret at all")
 
     def line(self, name: str, inputs: pathlib.Path, out: pathlib.Path) -> list[str]:
         """Returns the command line of a command with inputs of its own or the world's."""
-        places = {key: inputs / key for key in ("data", "salt", "records", "model")}
+        places = {key: inputs / key for key in ("data", "images", "salt", "records", "model")}
         command = COMMANDS[name]
         return [sys.executable, "-m", command.module, *(flag.format(**places, out=out) for flag in command.flags)]
 
