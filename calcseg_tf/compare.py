@@ -4,11 +4,11 @@ import pathlib
 
 from absl import flags
 
-from calcseg_tf.result_flags import ReadFlags
+from calcseg_tf.result_flags import ModelFlag, ReadFlags
 from data_prep.command import DISCLAIMER, run
 
 _READ = ReadFlags()
-_MODEL_DIR = flags.DEFINE_string("model_dir", None, "Model directory.", required=True)
+_MODEL = ModelFlag()
 _PRIOR = flags.DEFINE_string("prior", None, "The exam before: a DICOM or 16-bit PNG file.", required=True)
 _CURRENT = flags.DEFINE_string("current", None, "The exam after: the same view of the same breast.", required=True)
 _PRIOR_ROI = flags.DEFINE_string(
@@ -48,7 +48,7 @@ def main() -> None:
         current=pathlib.Path(_CURRENT.value),
         prior_roi=_PRIOR_ROI.value,
         current_roi=_CURRENT_ROI.value,
-        model=LocalModel(pathlib.Path(_MODEL_DIR.value), threshold=_READ.threshold),
+        model=LocalModel(_MODEL.model_dir, threshold=_READ.threshold),
         output_dir=pathlib.Path(_OUTPUT_DIR.value),
         motion=Motion(_ALIGNMENT.value),
         anyway=_COMPARE_ANYWAY.value,

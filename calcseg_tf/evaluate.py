@@ -5,9 +5,15 @@ import pathlib
 
 from absl import flags
 
+from calcseg_tf import shipped
 from data_prep.command import DISCLAIMER, run
 
-_MODEL_DIR = flags.DEFINE_list("model_dir", [], "Model directories, separated by commas; several are compared.")
+_MODEL_DIR = flags.DEFINE_list(
+    "model_dir",
+    [],
+    "Model directories, separated by commas; several are compared. Without it and --probability_dir: the weights that "
+    "come with the package (MODEL_CARD.md).",
+)
 _PROBABILITY_DIR = flags.DEFINE_multi_string(
     "probability_dir",
     [],
@@ -29,20 +35,16 @@ _BOOTSTRAP_SAMPLES = flags.DEFINE_integer("bootstrap_samples", 1000, "Resamples 
 _SEED = flags.DEFINE_integer("seed", 0, "Of the resampling.")
 _WORKERS = flags.DEFINE_integer("workers", None, "Processes that score; by default one a core, at most 4.")
 
-flags.register_multi_flags_validator(
-    ["model_dir", "probability_dir"],
-    lambda values: bool(values["model_dir"] or values["probability_dir"]),
-    "--model_dir or --probability_dir must be given",
-)
-
 
 def main() -> None:
     """Predicts and scores every mammogram of the split, and writes the report."""
     from calcseg_tf.evaluating import EvaluatingConfig, evaluate, named_folders, read_data_sets
 
+    map_folders = named_folders(_PROBABILITY_DIR.value)
+    model_dirs = tuple(map(pathlib.Path, _MODEL_DIR.value))
     config = EvaluatingConfig(
-        model_dirs=tuple(map(pathlib.Path, _MODEL_DIR.value)),
-        map_folders=named_folders(_PROBABILITY_DIR.value),
+        model_dirs=model_dirs or (() if map_folders else (shipped.MODEL_DIR,)),
+        map_folders=map_folders,
         split=_SPLIT.value,
         threshold=_THRESHOLD.value,
         connectivity=int(_CONNECTIVITY.value),

@@ -4,9 +4,10 @@ import pathlib
 
 from absl import flags
 
+from calcseg_tf.result_flags import ModelFlag
 from data_prep.command import DISCLAIMER, run
 
-_MODEL_DIR = flags.DEFINE_string("model_dir", None, "Model directory.", required=True)
+_MODEL = ModelFlag()
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Receives <version>/saved_model.pb.", required=True)
 _VERSION = flags.DEFINE_integer("version", 0, "Version number; 0 takes the next free one.")
 
@@ -15,7 +16,7 @@ def main() -> None:
     """Writes the next version."""
     from calcseg_tf.serving.exporting import export_version
 
-    version_dir = export_version(pathlib.Path(_MODEL_DIR.value), pathlib.Path(_OUTPUT_DIR.value), _VERSION.value)
+    version_dir = export_version(_MODEL.model_dir, pathlib.Path(_OUTPUT_DIR.value), _VERSION.value)
     print(f"SavedModel: {version_dir}\nSignatures: serving_default, predict_png, predict_tiles, metadata\n{DISCLAIMER}")
 
 

@@ -1,18 +1,17 @@
 """Segments the calcifications of mammograms: python -m calcseg_tf.predict --input=FILE_OR_FOLDER --output_dir=..."""
 
-import pathlib
 from typing import TYPE_CHECKING
 
 from absl import flags
 
-from calcseg_tf.result_flags import ResultFlags
+from calcseg_tf.result_flags import ModelFlag, ResultFlags
 from data_prep.command import DISCLAIMER, run, split_options
 
 if TYPE_CHECKING:
     from calcseg_tf.bulk import Runner
 
 _RESULTS = ResultFlags()
-_MODEL_DIR = flags.DEFINE_string("model_dir", None, "Model directory.", required=True)
+_MODEL = ModelFlag()
 _WORKERS = flags.DEFINE_integer(
     "workers",
     None,
@@ -42,7 +41,7 @@ def _runner() -> "Runner":
     from calcseg_tf.bulk.local_model import LocalModel
     from data_prep.beam import LOCAL_RUNNER, check_runner
 
-    model = LocalModel(pathlib.Path(_MODEL_DIR.value), _RESULTS.threshold)
+    model = LocalModel(_MODEL.model_dir, _RESULTS.threshold)
     options = split_options(_BEAM_OPTIONS.value, "--beam_options")
     check_runner(_RUNNER.value, options)
     if _RUNNER.value != LOCAL_RUNNER:

@@ -5,13 +5,29 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from calcseg_tf import shipped
+
 if TYPE_CHECKING:
     from calcseg_tf.bulk import BulkConfig
     from data_prep.dicom.header import ReadOptions
 
-__all__ = ["ReadFlags", "ResultFlags"]
+__all__ = ["ModelFlag", "ReadFlags", "ResultFlags"]
 
 flags.disclaim_key_flags()  # --help lists a flag with the module that makes the object
+
+
+class ModelFlag:
+    """Which model is used: one of the user's, or the weights that come with the package."""
+
+    def __init__(self) -> None:
+        self._model_dir = flags.DEFINE_string(
+            "model_dir", None, "Model directory. Without it: the weights that come with the package (MODEL_CARD.md)."
+        )
+
+    @property
+    def model_dir(self) -> pathlib.Path:
+        """The model directory."""
+        return shipped.MODEL_DIR if self._model_dir.value is None else pathlib.Path(self._model_dir.value)
 
 
 class ReadFlags:

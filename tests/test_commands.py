@@ -21,7 +21,14 @@ from tests.fakes.torch_file import write_zip
 from tests.test_importing import tiny_state
 
 OPTIONS = {"widths": (4,), "kernel_sizes": (3, 5), "head_kernel_size": 3}
-ENTRY_POINTS = ("train", "evaluate", "predict", "compare", "export", "import_weights")
+ENTRY_POINTS = {  # and a flag that each needs
+    "train": "model_dir",
+    "evaluate": "records_dir",
+    "predict": "input",
+    "compare": "prior_roi",
+    "export": "output_dir",
+    "import_weights": "torch_weights",
+}
 
 
 def write_model(model_dir):
@@ -209,9 +216,9 @@ def test_help_is_quick_because_it_leaves_tensorflow_alone(name):
 
 
 def test_required_flags_are_asked_for_in_one_line():
-    for name in ENTRY_POINTS:
+    for name, flag in ENTRY_POINTS.items():
         ended = subprocess.run(
             [sys.executable, "-m", f"calcseg_tf.{name}"],
             cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
-        assert_one_line_error(ended, "model_dir")
+        assert_one_line_error(ended, f"--{flag}")

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
+from calcseg_tf import shipped
 from calcseg_tf.evaluating import EvaluatingConfig, evaluate, named_folders, read_data_sets, scores
 from calcseg_tf.evaluation.froc import LOWEST_CODE
 from calcseg_tf.inference.predictor import Predictor
@@ -77,7 +78,7 @@ def ended(world):
     """The command run in every way, by name."""
     calls = {
         "models": [f"--model_dir={world / 'strict'},{world / 'loose'}", "--bootstrap_samples=50", "--seed=7"],
-        "nothing": [],
+        "shipped": ["--bootstrap_samples=2"],
         "no threshold": [f"--probability_dir=theirs={world / 'maps'}"],
     }
     arguments = [
@@ -140,16 +141,15 @@ def test_maps_from_disk_give_exactly_the_figures_of_the_model_that_wrote_them(wo
             np.testing.assert_array_equal(kept, np.where(whole < LOWEST_CODE, 0, whole))
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("nothing", ["--model_dir or --probability_dir must be given"]),
-        ("no threshold", ["probability maps have no operating threshold", "--threshold"]),
-    ],
-)
-def test_an_error_of_the_command_is_one_line_and_leaves_nothing(ended, world, name, words):
-    assert_one_line_error(ended[name], *words)
-    assert not (world / "out" / name).exists()
+def test_an_error_of_the_command_is_one_line_and_leaves_nothing(ended, world):
+    assert_one_line_error(ended["no threshold"], "probability maps have no operating threshold", "--threshold")
+    assert not (world / "out" / "no threshold").exists()
+
+
+def test_without_a_model_the_weights_that_come_with_the_package_are_evaluated(ended, world):
+    assert ended["shipped"].returncode == 0, ended["shipped"].stderr
+    metrics = json.loads((world / "out" / "shipped" / "metrics.json").read_text())
+    assert metrics["context"]["operating_threshold_rule"] == read_info(shipped.MODEL_DIR).operating_threshold_rule
 
 
 def test_several_data_sets_have_a_folder_each_and_a_row_for_each_pair_with_a_model(world, tmp_path):

@@ -1,24 +1,29 @@
 """Makes the weights that come with the project: data, training, measurement. Run by `make weights`.
 
 Real mammograms of one patient and synthetic ones, all with implanted calcifications, train the paper's network; the
-other patient's, and synthetic ones of another seed, measure it. A run that is stopped goes on where it was.
+other patient's, and synthetic ones of another seed, measure it. A run that is stopped goes on where it was. With --ship
+the model then replaces the one in `calcseg_tf/shipped`.
 """
 
 import argparse
 import csv
+import dataclasses
 import pathlib
 import shutil
 
 import pydicom
 
+from calcseg_tf import shipped
 from data_prep.command import DISCLAIMER
 from tools.demo import ROOT, Steps, backgrounds
 
 # As in the demo: the four films of the first teach, those of the second, with bright borders, are never trained on.
 TRAIN_PATIENT, TEST_PATIENT = "sfm-benign-0", "sfm-malign-0"
-REAL_SEEDS = range(1, 9)  # each film with so many sets of implants to learn from
+REAL_SEEDS = range(1, 17)  # each film with so many sets of implants to learn from
+FILM_SPACING_MM = 0.05  # what `implant` assumes of films, whose files tell none
 TRAIN_SEED, TEST_SEED = 1, 1001
 TEST_IMAGES = 20  # synthetic ones
+DATA_SET = "calcifications implanted in four CBIS-DDSM films of one patient and in synthetic mammograms"
 
 
 def main() -> None:
@@ -27,6 +32,7 @@ def main() -> None:
     parser.add_argument("--output_dir", type=pathlib.Path, default=ROOT / "build" / "weights")
     parser.add_argument("--synthetic_images", type=int, default=120, help="to train on; others measure")
     parser.add_argument("--peer_model_dir", type=pathlib.Path, help="another model, measured on the same mammograms")
+    parser.add_argument("--ship", action="store_true", help="the model comes with the package from now on")
     options = parser.parse_args()
     out: pathlib.Path = options.output_dir.resolve()
     steps = Steps()
@@ -41,6 +47,8 @@ def main() -> None:
             "evaluate", "-m", "calcseg_tf.evaluate", f"--model_dir={','.join(map(str, models))}",
             f"--records_dir={out / 'records'},{out / 'records_synthetic'}", f"--output_dir={out / 'evaluation'}",
         )  # fmt: skip
+    if options.ship:
+        ship(out / "model", shipped.MODEL_DIR)
     print(f"\nModel: {out / 'model'}\nMeasured: {out / 'evaluation' / 'evaluation.html'}\n{DISCLAIMER}")
 
 
@@ -65,6 +73,15 @@ def make_data(steps: Steps, out: pathlib.Path, synthetic_images: int) -> None:
             )  # fmt: skip
 
 
+def ship(model_dir: pathlib.Path, target_dir: pathlib.Path) -> None:
+    """Puts weights and config where the package finds them, the data named in words."""
+    from calcseg_tf.model_directory import WEIGHTS_FILE, read_info, write_info
+
+    info = read_info(model_dir)
+    write_info(target_dir, dataclasses.replace(info, data={**info.data, "data_set": DATA_SET}))
+    shutil.copyfile(model_dir / WEIGHTS_FILE, target_dir / WEIGHTS_FILE)
+
+
 def once(steps: Steps, output_dir: pathlib.Path, module: str, *arguments: str) -> None:
     """Runs a command that writes a folder, unless the folder is there, whole."""
     if not output_dir.exists():
@@ -75,14 +92,14 @@ def once(steps: Steps, output_dir: pathlib.Path, module: str, *arguments: str) -
 
 
 def implant(steps: Steps, background_dir: pathlib.Path, output_dir: pathlib.Path, seed: int) -> None:
-    """Implants calcifications of every kind, from barely visible ones on."""
+    """Implants calcifications of every kind."""
     once(
         steps, output_dir, "data_prep.implant", f"--background_dir={background_dir}", f"--seed={seed}", "--variety=full"
     )
 
 
 def write_cases(data_dir: pathlib.Path) -> None:
-    """Writes `cases.csv`: whose each implanted mammogram is, and on which side.
+    """Writes `cases.csv`: whose each implanted mammogram is, on which side, and the spacing assumed of films.
 
     `implant` numbers patients anew in each run. Of the synthetic patients that measure, one is named for training,
     because records have two sides; nothing trains on it.
@@ -96,9 +113,10 @@ def write_cases(data_dir: pathlib.Path) -> None:
         else:
             patient = TEST_PATIENT if folder == TEST_PATIENT else TRAIN_PATIENT
             test = patient == TEST_PATIENT
-        rows.append((f"{folder}/{image.name}", patient, "test" if test else "train"))
+        spacing = "" if folder == "synthetic" else FILM_SPACING_MM
+        rows.append((f"{folder}/{image.name}", patient, "test" if test else "train", spacing))
     with (data_dir / "cases.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([("file", "patient", "split"), *rows])
+        csv.writer(file, lineterminator="\n").writerows([("file", "patient", "split", "pixel_spacing_mm"), *rows])
 
 
 if __name__ == "__main__":

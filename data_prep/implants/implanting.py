@@ -18,9 +18,10 @@ import tqdm
 
 from data_prep.command import DISCLAIMER
 from data_prep.dicom.header import read_header
+from data_prep.dicom.new_header import NeutralNames
 from data_prep.errors import InputError
 from data_prep.implants.config import ImplantConfig
-from data_prep.implants.dicom_file import NeutralNames, write_dicom
+from data_prep.implants.dicom_file import neutral_names, write_dicom
 from data_prep.implants.placement import Implanted, implant_mammogram
 from data_prep.mammogram import Mammogram, SpacingSource, is_dicom, read_mammogram
 from data_prep.png import encode_png
@@ -177,7 +178,7 @@ def _plan(background_dir: pathlib.Path, config: ImplantConfig) -> tuple[list[_Ta
     studies = {owner: min(d for (_, d, _), o in zip(found, owners, strict=True) if o == owner) for owner in patients}
     tasks = []
     for number, ((path, digest, _), owner) in enumerate(zip(found, owners, strict=True), start=1):
-        names = NeutralNames.make(config.seed, f"patient-{patients[owner]}", studies[owner], digest, number)
+        names = neutral_names(config.seed, f"patient-{patients[owner]}", studies[owner], digest, number)
         tasks.append(_Task(path, digest, f"implant-{number:04d}", names))
     return tasks, rejected
 

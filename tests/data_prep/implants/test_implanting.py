@@ -12,7 +12,7 @@ from scipy import ndimage
 from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
 from data_prep.implants.config import ImplantConfig
-from data_prep.implants.dicom_file import NeutralNames, write_dicom
+from data_prep.implants.dicom_file import neutral_names, write_dicom
 from data_prep.implants.implanting import implant_folder
 from data_prep.mammogram import Laterality, SpacingSource, View, read_mammogram
 from data_prep.png import decode_grey_png, encode_png
@@ -25,7 +25,7 @@ def write_background(path, patient_id, seed, spacing=0.07, **fields):
     mammogram, _ = breast(seed=seed, spacing=spacing)
     mammogram = dataclasses.replace(mammogram, laterality=Laterality.LEFT, view=View.CC, **fields)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_dicom(path, mammogram.pixels, mammogram, NeutralNames.make(0, patient_id, "s", str(seed), seed + 1))
+    write_dicom(path, mammogram.pixels, mammogram, neutral_names(0, patient_id, "s", str(seed), seed + 1))
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def test_a_stated_spacing_comes_back_from_the_attribute_it_came_from(tmp_path, s
 @pytest.mark.parametrize("bits_stored", [8, 10, 12, 16])
 def test_any_depth_is_written_losslessly(tmp_path, bits_stored):
     mammogram, _ = breast(height=64, width=48, bits_stored=bits_stored)
-    write_dicom(tmp_path / "m.dcm", mammogram.pixels, mammogram, NeutralNames.make(0, "p", "s", "i", 1))
+    write_dicom(tmp_path / "m.dcm", mammogram.pixels, mammogram, neutral_names(0, "p", "s", "i", 1))
     read = read_mammogram(tmp_path / "m.dcm")
     np.testing.assert_array_equal(read.pixels, mammogram.pixels)
     assert read.bits_stored == bits_stored

@@ -10,7 +10,7 @@ from scipy import ndimage
 from data_prep.implants.calcification import Shape, draw_calcification
 from data_prep.implants.canvas import Canvas
 from data_prep.implants.config import ImplantConfig, Variety
-from data_prep.implants.dicom_file import NeutralNames, write_dicom
+from data_prep.implants.dicom_file import neutral_names, write_dicom
 from data_prep.implants.implanting import implant_folder
 from data_prep.implants.placement import implant_mammogram
 from data_prep.mammogram import View, read_mammogram
@@ -176,7 +176,7 @@ def test_a_monochrome1_file_is_implanted_brighter_and_the_table_names_the_kinds(
     (tmp_path / "in").mkdir()
     background, _ = breast(height=1000, width=800)
     path = tmp_path / "in" / "m.dcm"
-    write_dicom(path, background.pixels, background, NeutralNames.make(0, "p", "s", "i", 1))
+    write_dicom(path, background.pixels, background, neutral_names(0, "p", "s", "i", 1))
     dataset = pydicom.dcmread(path)
     dataset.decompress()
     dataset.PhotometricInterpretation, dataset.PresentationLUTShape = "MONOCHROME1", "INVERSE"
