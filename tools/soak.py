@@ -5,7 +5,7 @@
 FOLDER holds mammograms of mixed sizes, and files that are none: each must end as it did the first time, with the same
 bytes. Three processes: one predicts with the model, as `calcseg_tf.predict` does, one serves it (the tests' stand-in
 for TensorFlow Serving), one predicts through the server. Each has a row of resident memory, open handles and threads a
-minute; ends with status 1 if a result changed, or if memory or handles grew from a fifth of the time on.
+minute; ends with status 1 if a result changed, or if memory or handles grew after all images were predicted twice.
 """
 
 import argparse
@@ -26,8 +26,9 @@ from calcseg_tf import shipped
 from calcseg_tf.prediction import ImageJob, Model, Settings, Status, predict_image
 from data_prep.command import DISCLAIMER
 
-_MOST_GROWTH = 0.05  # of the memory after a fifth of the time: allocators keep what they once had
-_MORE_HANDLES = 16  # than after a fifth of the time: files being read or written at that moment
+_WARM_ROUNDS = 2  # of all images: allocators keep what they once had
+_MOST_GROWTH = 0.05  # of the memory from then on
+_MORE_HANDLES = 16  # than then: files being read or written at that moment
 _SECONDS_A_ROW = 60.0
 _TIMELESS = ("probability.png", "overlay.png", "calcifications.csv")  # the others tell when they were made
 
@@ -53,7 +54,7 @@ def main() -> None:
             processes[name] = context.Process(target=predict_on_and_on, args=arguments)
             processes[name].start()
         try:
-            watch(processes, told, options.minutes * 60)
+            watch(processes, told, options.minutes * 60, _WARM_ROUNDS * len(images))
         finally:
             for process in processes.values():
                 process.kill()
@@ -61,8 +62,15 @@ def main() -> None:
     print(DISCLAIMER)
 
 
-def watch(processes: Mapping[str, Any], told: "Queue[tuple[str, Any]]", seconds: float) -> None:
-    """Prints a row a minute of each process; ends the program with status 1 where something grew, changed or died."""
+def watch(processes: Mapping[str, Any], told: "Queue[tuple[str, Any]]", seconds: float, warm: int) -> None:
+    """Prints a row a minute of each process; ends the program with status 1 where something grew, changed or died.
+
+    Args:
+        processes: By name.
+        told: What they say: how many images are done, or what is wrong.
+        seconds: The time to watch.
+        warm: Images after which nothing may grow.
+    """
     start, early, done, failed = time.monotonic(), {}, dict.fromkeys(processes, 0), []
     print("| minute | process | images | MB | handles | threads |\n|---|---|---|---|---|---|", flush=True)
     while not failed and (passed := time.monotonic() - start) < seconds:
@@ -80,10 +88,13 @@ def watch(processes: Mapping[str, Any], told: "Queue[tuple[str, Any]]", seconds:
             megabytes, handles, threads = usage(process.pid)
             minute = (time.monotonic() - start) / 60
             print(f"| {minute:.0f} | {name} | {done[name]} | {megabytes:.0f} | {handles} | {threads} |", flush=True)
-            if minute * 60 < seconds / 5 or name not in early:
-                early[name] = megabytes, handles
+            if min(count for each, count in done.items() if each != "server") < warm:
+                continue
+            early.setdefault(name, (megabytes, handles))
             if megabytes > (1 + _MOST_GROWTH) * early[name][0] or handles > early[name][1] + _MORE_HANDLES:
                 failed.append(f"{name}: grew from {early[name][0]:.0f} MB and {early[name][1]} handles")
+    if not early:
+        failed.append(f"too short: {warm} images by each process, then what may not grow is known")
     if failed:
         sys.exit("error: " + "; ".join(failed))
 

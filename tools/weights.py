@@ -12,6 +12,7 @@ import pathlib
 import shutil
 
 import pydicom
+from PIL import Image
 
 from calcseg_tf import shipped
 from data_prep.command import DISCLAIMER
@@ -23,6 +24,7 @@ REAL_SEEDS = range(1, 17)  # each film with so many sets of implants to learn fr
 FILM_SPACING_MM = 0.05  # what `implant` assumes of films, whose files tell none
 TRAIN_SEED, TEST_SEED = 1, 1001
 TEST_IMAGES = 20  # synthetic ones
+MEASURED = {"films": "records", "synthetic": "records_synthetic", "films_as_they_are": "records_plain"}
 DATA_SET = "calcifications implanted in four CBIS-DDSM films of one patient and in synthetic mammograms"
 
 
@@ -45,7 +47,8 @@ def main() -> None:
     if not (out / "evaluation").exists():
         steps.run(
             "evaluate", "-m", "calcseg_tf.evaluate", f"--model_dir={','.join(map(str, models))}",
-            f"--records_dir={out / 'records'},{out / 'records_synthetic'}", f"--output_dir={out / 'evaluation'}",
+            "--records_dir=" + ",".join(f"{name}={out / folder}" for name, folder in MEASURED.items()),
+            f"--output_dir={out / 'evaluation'}",
         )  # fmt: skip
     if options.ship:
         ship(out / "model", shipped.MODEL_DIR)
@@ -53,7 +56,11 @@ def main() -> None:
 
 
 def make_data(steps: Steps, out: pathlib.Path, synthetic_images: int) -> None:
-    """Writes `out/records` (train: one patient and synthetic ones; test: the other patient) and `records_synthetic`."""
+    """Writes the records.
+
+    `records`: to train on, one patient and synthetic ones; to measure, the other patient. `records_synthetic`: others
+    to measure. `records_plain`: the other patient's films as they are, whose every find counts as a false alarm.
+    """
     real, made, data = out / "backgrounds", out / "synthetic", out / "data"
     if not real.exists():
         backgrounds(False, real)
@@ -64,7 +71,8 @@ def make_data(steps: Steps, out: pathlib.Path, synthetic_images: int) -> None:
     implant(steps, real / TEST_PATIENT, data / "records" / TEST_PATIENT, TEST_SEED)
     implant(steps, made / str(TRAIN_SEED), data / "records" / "synthetic", TRAIN_SEED)
     implant(steps, made / str(TEST_SEED), data / "records_synthetic" / "synthetic", TEST_SEED)
-    for name in ("records", "records_synthetic"):
+    plain(real, data / "records_plain")
+    for name in MEASURED.values():
         if not (out / name / "manifest.json").exists():
             write_cases(data / name)
             steps.run(
@@ -96,6 +104,17 @@ def implant(steps: Steps, background_dir: pathlib.Path, output_dir: pathlib.Path
     once(
         steps, output_dir, "data_prep.implant", f"--background_dir={background_dir}", f"--seed={seed}", "--variety=full"
     )
+
+
+def plain(real: pathlib.Path, output_dir: pathlib.Path) -> None:
+    """Copies films, each with an empty mask: all of one patient, and one of the other, as records have two sides."""
+    for patient, count in ((TEST_PATIENT, None), (TRAIN_PATIENT, 1)):
+        (output_dir / patient).mkdir(parents=True, exist_ok=True)
+        for source in sorted((real / patient).glob("*.dcm"))[:count]:
+            shutil.copyfile(source, output_dir / patient / source.name)
+            header = pydicom.dcmread(source, stop_before_pixels=True)
+            mask = Image.new("L", (header.Columns, header.Rows))
+            mask.save(output_dir / patient / source.with_suffix(".png").name)
 
 
 def write_cases(data_dir: pathlib.Path) -> None:
