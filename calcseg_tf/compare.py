@@ -7,8 +7,8 @@ from absl import flags
 from calcseg_tf.result_flags import ModelFlag, ReadFlags
 from data_prep.command import DISCLAIMER, run
 
-_READ = ReadFlags()
 _MODEL = ModelFlag()
+_READ = ReadFlags()
 _PRIOR = flags.DEFINE_string("prior", None, "The exam before: a DICOM or 16-bit PNG file.", required=True)
 _CURRENT = flags.DEFINE_string("current", None, "The exam after: the same view of the same breast.", required=True)
 _PRIOR_ROI = flags.DEFINE_string(

@@ -10,8 +10,8 @@ from data_prep.command import DISCLAIMER, run, split_options
 if TYPE_CHECKING:
     from calcseg_tf.bulk import Runner
 
-_RESULTS = ResultFlags()
 _MODEL = ModelFlag()
+_RESULTS = ResultFlags()
 _WORKERS = flags.DEFINE_integer(
     "workers",
     None,
