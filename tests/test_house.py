@@ -27,7 +27,7 @@ LAYERS = {
         ("commands", "convert describe implant synthesize verify"),
     ),
     "calcseg_tf": (
-        ("numbers, pictures", "bands drawing hdf5 heat_map html precision probability_map schedules"),
+        ("numbers, pictures", "bands drawing hdf5 heat_map html precision probability_map schedules shipped"),
         ("networks, one process", "callbacks cluster fine_tuning models only_run termination torch_weights"),
         ("of a network, a batch, a map",
          "augment banded checkpointing clinical devices evaluation history losses model_directory"),
