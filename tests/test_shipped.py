@@ -42,15 +42,16 @@ def test_predict_needs_no_model_and_gives_every_file(mammogram):
     assert json.loads((predicted / "statistics.json").read_text())["model"]["name"] == "fcn"
 
 
-def test_most_implants_are_found_and_little_else(mammogram):
+def test_implants_are_found_and_little_else(mammogram):
     mask_file, predicted = mammogram
     implants = label(np.asarray(Image.open(mask_file)) > 0)
     threshold = json.loads((predicted / "statistics.json").read_text())["threshold"]
     found = label(np.asarray(Image.open(predicted / "probability.png")) >= threshold * 65535)
     hit = np.unique(implants[found > 0])
     alarms = found.max() - np.count_nonzero(np.unique(found[implants > 0]))
-    assert np.count_nonzero(hit) >= 0.5 * implants.max() > 10
-    assert alarms <= 0.3 * found.max()
+    assert implants.max() > 50
+    assert np.count_nonzero(hit) >= 0.4 * implants.max()  # many are faint, of two to nine pixels
+    assert alarms <= 0.1 * found.max()
 
 
 def test_they_are_the_papers_network_of_the_config_in_a_small_file():
