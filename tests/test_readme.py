@@ -12,7 +12,7 @@ import urllib.request
 import pytest
 
 from tests.fakes.commands import ROOT, heed_interrupt
-from tests.fakes.documented import in_a_terminal, typed_commands, write_inputs
+from tests.fakes.documented import in_a_terminal, strangers_environment, typed_commands, write_inputs
 
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
@@ -127,7 +127,7 @@ def run_tensorboard(command, house):
     """Starts it, asks it for the run's figures, stops it."""
     process = subprocess.Popen(
         f"exec {command.text} {APPENDED['tensorboard']}", shell=True, cwd=house, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, preexec_fn=heed_interrupt,
+        stderr=subprocess.STDOUT, text=True, preexec_fn=heed_interrupt, env=strangers_environment(),
     )  # fmt: skip
     try:
         said = ""

@@ -7,6 +7,7 @@ import pty
 import re
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from tests.fakes.folder import fake_pixels, write_png
 from tests.fakes.inbreast import FakeImage, roi, write_inbreast
 from tests.fakes.torch_file import write_zip
 
-__all__ = ["Typed", "in_a_terminal", "typed_commands", "write_inputs"]
+__all__ = ["Typed", "in_a_terminal", "strangers_environment", "typed_commands", "write_inputs"]
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SHELL = ("", "bash", "console", "sh", "shell")
@@ -78,17 +79,19 @@ def typed_commands(name: str, text: str) -> list[Typed]:
     ]
 
 
-def in_a_terminal(command: str, folder: pathlib.Path, timeout_s: float = 580) -> tuple[int, str]:
-    """Runs a command by bash as a person would; returns its exit status and all that the terminal showed.
-
-    What quietens TensorFlow in tests is taken out of the environment.
-    """
+def strangers_environment() -> dict[str, str]:
+    """That of a person who has activated the environment of these tests, without what quietens TensorFlow in them."""
     quiet = ("TF_", "PYTHONWARNINGS", "PYTEST_")
     clean = {name: value for name, value in environment().items() if not name.startswith(quiet)}
+    return {**clean, "PATH": f"{sys.prefix}/bin{os.pathsep}{clean['PATH']}", "TERM": "xterm"}
+
+
+def in_a_terminal(command: str, folder: pathlib.Path, timeout_s: float = 580) -> tuple[int, str]:
+    """Runs a command by bash as a person would; returns its exit status and all that the terminal showed."""
     terminal, end = pty.openpty()
     process = subprocess.Popen(
         ["timeout", str(timeout_s), "bash", "-c", command],
-        cwd=folder, env={**clean, "TERM": "xterm"}, stdin=subprocess.DEVNULL, stdout=end, stderr=end,
+        cwd=folder, env=strangers_environment(), stdin=subprocess.DEVNULL, stdout=end, stderr=end,
     )  # fmt: skip
     os.close(end)
     shown = b""
