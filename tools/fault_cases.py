@@ -278,6 +278,7 @@ def run_case(world: World, command: str, fault: str, number: int, folder: pathli
     """
     for part in ("disk", "tmp"):
         (folder / part).mkdir(parents=True)
+    world.undisturbed(command)  # makes what it needs
     run = _Run(world, command, folder, random.Random(f"{command} {fault} {number}"))
     try:
         one_line, told = FAULTS[fault](run)
