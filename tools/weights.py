@@ -82,12 +82,13 @@ def make_data(steps: Steps, out: pathlib.Path, synthetic_images: int) -> None:
 
 
 def ship(model_dir: pathlib.Path, target_dir: pathlib.Path) -> None:
-    """Puts weights and config where the package finds them, the data named in words."""
+    """Puts weights, config and history where the package finds them, the data named in words."""
     from calcseg_tf.model_directory import WEIGHTS_FILE, read_info, write_info
 
     info = read_info(model_dir)
     write_info(target_dir, dataclasses.replace(info, data={**info.data, "data_set": DATA_SET}))
-    shutil.copyfile(model_dir / WEIGHTS_FILE, target_dir / WEIGHTS_FILE)
+    for name in (WEIGHTS_FILE, "history.json"):
+        shutil.copyfile(model_dir / name, target_dir / name)
 
 
 def once(steps: Steps, output_dir: pathlib.Path, module: str, *arguments: str) -> None:
