@@ -204,7 +204,7 @@ def read_manifest(records_dir: str | pathlib.Path) -> Manifest:
     path = directory / MANIFEST_NAME
     if not path.is_file():
         raise InputError(
-            "no manifest.json: no folder that data_prep.convert wrote, or a conversion to go on with: repeat it",
+            "no manifest.json: a conversion that did not finish (repeat its command), or no folder of records",
             directory,
         )
     try:
