@@ -1,4 +1,4 @@
-"""Fine-tuning of a network with a backbone: weights from a file, and a first stage that trains only the rest."""
+"""Fine-tuning: weights to start from, and a first stage that trains all but the backbone."""
 
 import dataclasses
 import pathlib
@@ -17,21 +17,26 @@ _BACKBONE = "backbone"  # the layer's name in every network that has one
 
 @dataclasses.dataclass(frozen=True)
 class FineTuningConfig:
-    """How a network with a backbone (deeplabv3) starts.
+    """How a network starts that does not start from random weights.
 
     Attributes:
-        backbone_weights: Path of a file of Keras weights without top, in HDF5, such as Keras'
-            `resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5` of ImageNet. Empty: random weights.
+        initial_model: A model directory with the same network, or "shipped"; see `calcseg_tf.initial_weights`. Empty:
+            none.
+        backbone_weights: For a network with a backbone (deeplabv3): path of a file of Keras weights without top, in
+            HDF5, such as Keras' `resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5` of ImageNet. Empty: none.
         freeze_backbone_epochs: Epochs in which the backbone, its batch statistics too, stays as it is; then all is
             trained.
     """
 
+    initial_model: str = ""
     backbone_weights: str = ""
     freeze_backbone_epochs: int = 0
 
     def __post_init__(self) -> None:
         if self.freeze_backbone_epochs < 0:
             raise InputError(f"--freeze_backbone_epochs must be 0 or more; found {self.freeze_backbone_epochs}")
+        if self.initial_model and self.backbone_weights:
+            raise InputError("--initial_model and --backbone_weights exclude each other; found both")
 
     def check(self, network: keras.Model) -> None:
         """Checks that what is asked for fits the network.
@@ -39,7 +44,8 @@ class FineTuningConfig:
         Raises:
             InputError: Something is asked for and the network has no backbone.
         """
-        if self != FineTuningConfig() and _BACKBONE not in [layer.name for layer in network.layers]:
+        of_backbone = self.backbone_weights or self.freeze_backbone_epochs
+        if of_backbone and _BACKBONE not in [layer.name for layer in network.layers]:
             raise InputError(
                 "--backbone_weights and --freeze_backbone_epochs are for a network with a backbone (deeplabv3); "
                 f"found {network.name}"

@@ -28,6 +28,7 @@ __all__ = [
     "load_network",
     "read_info",
     "save_weights",
+    "weights_sha256",
     "write_info",
 ]
 
@@ -180,6 +181,20 @@ def load_network(model_dir: pathlib.Path) -> tuple[keras.Model, ModelInfo]:
     except Exception as error:  # HDF5 tells damage by nearly any
         raise InputError(f"not weights of this network ({' '.join(str(error).split())[:160]})", path) from None
     return network, info
+
+
+def weights_sha256(model_dir: pathlib.Path) -> str:
+    """Returns the hex digest of a model directory's weights.
+
+    Raises:
+        InputError: They cannot be read.
+    """
+    path = model_dir / WEIGHTS_FILE
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", path) from None
 
 
 def _digest(file: h5py.File) -> str:

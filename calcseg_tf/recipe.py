@@ -129,7 +129,7 @@ class TrainingConfig:
         return isinstance(self.model, FcnConfig) and self.precision == "float32" and not self.jit_compile
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns what `config.json` keeps; the network stands beside it."""
+        """Returns what `config.json` keeps; the network stands beside it, the initial weights with the data."""
         values = dataclasses.asdict(self)
-        del values["model"]
+        del values["model"], values["fine_tuning"]["initial_model"]
         return values

@@ -32,6 +32,7 @@ _MODEL_OPTIONS = (  # each is an option of some networks; where it is not given,
     flags.DEFINE_string("detector", None, "What scale_space looks for: laplacian (default) or top_hat."),
     flags.DEFINE_list("diameters_px", None, "Diameters of the spots of scale_space, in px (3,4,6,8,12)."),
 )
+_INITIAL = flags.DEFINE_string("initial_model", "", "Model directory whose weights to start from, or `shipped`.")
 _BACKBONE = flags.DEFINE_string("backbone_weights", "", "HDF5 file of Keras' ResNet50 without top, for deeplabv3.")
 _FREEZE = flags.DEFINE_integer("freeze_backbone_epochs", 0, "First epochs, in which deeplabv3's backbone is fixed.")
 _FLOOR = flags.DEFINE_integer("negatives_without_positives", 256, "Hard negatives of a batch without a positive.")
@@ -126,7 +127,7 @@ def main() -> None:
         jit_compile=_JIT.value,
         convolution=_CONVOLUTION.value,
         gradient=_GRADIENT.value,
-        fine_tuning=FineTuningConfig(_BACKBONE.value, _FREEZE.value),
+        fine_tuning=FineTuningConfig(_INITIAL.value, _BACKBONE.value, _FREEZE.value),
         validation=ValidationConfig(_VALIDATION.value, _VALIDATE_EVERY.value, _KEEP.value),
         epochs=_EPOCHS.value,
         checkpoint_every_steps=_CHECKPOINT_EVERY.value,

@@ -25,9 +25,10 @@ from calcseg_tf.devices import (
     needing_workers,
 )
 from calcseg_tf.example_crops import training_crops
-from calcseg_tf.fine_tuning import FrozenBackbone, load_backbone_weights
+from calcseg_tf.fine_tuning import FineTuningConfig, FrozenBackbone, load_backbone_weights
 from calcseg_tf.held_out import held_out_images, held_out_records
 from calcseg_tf.history import History
+from calcseg_tf.initial_weights import describe_initial_model, load_initial_weights
 from calcseg_tf.input_pipeline import InputConfig, training_batch_ids, training_batches
 from calcseg_tf.model_directory import (
     BEST_WEIGHTS_FILE,
@@ -142,9 +143,9 @@ def _run(
     history = History(model_dir / "history.json", _pixels_per_step(config.inputs, manifest))
     with strategy.scope():
         segmenter = build_segmenter(config, manifest.intensity_mean, manifest.intensity_standard_deviation)
+        if not checkpoints:  # before the optimiser is built, whose averages of the weights begin with them
+            _load_start(segmenter, config.fine_tuning)
         begin = checkpointing.restore(segmenter)
-        if begin == Position() and config.fine_tuning.backbone_weights:
-            load_backbone_weights(segmenter, pathlib.Path(config.fine_tuning.backbone_weights))
     history.resume(begin.epoch)
     if begin.epoch + bool(begin.step) > config.epochs:
         raise InputError(f"--model_dir already holds {begin}; --epochs is {config.epochs}", model_dir)
@@ -245,6 +246,13 @@ def build_segmenter(config: TrainingConfig, mean: float, standard_deviation: flo
     return segmenter
 
 
+def _load_start(segmenter: Segmenter, start: FineTuningConfig) -> None:
+    if start.initial_model:
+        load_initial_weights(segmenter, start.initial_model)
+    if start.backbone_weights:
+        load_backbone_weights(segmenter, pathlib.Path(start.backbone_weights))
+
+
 def _banded(config: TrainingConfig, network: keras.Model) -> Callable[[keras.Model], BandedGradient] | None:
     if config.gradient == "auto" and config.inputs.crop_size:
         # As measured (BUILD_NOTES.md, "Bands"): a network too narrow for transforms is faster plain, and small.
@@ -297,6 +305,7 @@ def _finish(
 
 
 def _new_info(config: TrainingConfig, manifest: Manifest, held_out: frozenset[str]) -> ModelInfo:
+    initial = config.fine_tuning.initial_model
     return ModelInfo(
         model=config.model,
         training=config.as_dict(),
@@ -307,6 +316,7 @@ def _new_info(config: TrainingConfig, manifest: Manifest, held_out: frozenset[st
             "train_calcifications": manifest.calcifications["train"],
             "intensity_mean": manifest.intensity_mean,
             "intensity_standard_deviation": manifest.intensity_standard_deviation,
+            **({"initial_model": describe_initial_model(initial, config.model)} if initial else {}),
         },
     )
 

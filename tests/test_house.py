@@ -32,7 +32,7 @@ LAYERS = {
         ("of a network, a batch, a map",
          "augment banded checkpointing clinical devices evaluation history losses model_directory"),
         ("of a model, a mammogram",
-         "example_crops held_out importing inference input_pipeline prediction segmenter"),
+         "example_crops held_out importing inference initial_weights input_pipeline prediction segmenter"),
         ("of a data set", "recipe scoring train_split"),
         ("runs over one", "bulk evaluating validation"),
         ("what is shown of them", "comparing progress result_flags tensorboard_log"),

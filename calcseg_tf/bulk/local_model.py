@@ -59,8 +59,8 @@ class LocalModel:
         Raises:
             InputError: See `calcseg_tf.model_directory.read_info`.
         """
-        from calcseg_tf.bulk.description import describe_model, weights_sha256
-        from calcseg_tf.model_directory import read_info
+        from calcseg_tf.bulk.description import describe_model
+        from calcseg_tf.model_directory import read_info, weights_sha256
 
         info = read_info(self.model_dir).at_threshold(self.threshold)
         return info.operating_threshold, describe_model(info, weights_sha256=weights_sha256(self.model_dir))

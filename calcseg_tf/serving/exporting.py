@@ -7,9 +7,8 @@ import shutil
 
 import keras
 
-from calcseg_tf.bulk.description import weights_sha256
 from calcseg_tf.checkpointing import full_disk_told
-from calcseg_tf.model_directory import CONFIG_FILE, ModelInfo, load_network
+from calcseg_tf.model_directory import CONFIG_FILE, ModelInfo, load_network, weights_sha256
 from calcseg_tf.only_run import only_run_in
 from calcseg_tf.serving.contract import EXTRA_DIR, METADATA_FILE
 from calcseg_tf.serving.metadata import metadata_text
