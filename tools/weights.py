@@ -1,8 +1,8 @@
 """Makes the weights that come with the project: data, training, measurement. Run by `make weights`.
 
-Real mammograms of one patient and synthetic ones, all with implanted calcifications, train the paper's network; the
-other patient's, and synthetic ones of another seed, measure it. A run that is stopped goes on where it was. With --ship
-the model then replaces the one in `calcseg_tf/shipped`.
+Real mammograms of one patient and synthetic ones, all with implanted calcifications, train the paper's network, in two
+halves with data of their own; the other patient's, and synthetic ones of another seed, measure it. A run that is
+stopped goes on where it was. With --ship the model then replaces the one in `calcseg_tf/shipped`.
 """
 
 import argparse
@@ -20,29 +20,57 @@ from tools.demo import ROOT, Steps, backgrounds
 
 # As in the demo: the four films of the first teach, those of the second, with bright borders, are never trained on.
 TRAIN_PATIENT, TEST_PATIENT = "sfm-benign-0", "sfm-malign-0"
-REAL_SEEDS = range(1, 17)  # each film with so many sets of implants to learn from
 FILM_SPACING_MM = 0.05  # what `implant` assumes of films, whose files tell none
-TRAIN_SEED, TEST_SEED = 1, 1001
+TEST_SEED = 1001
 TEST_IMAGES = 20  # synthetic ones
 MEASURED = {"films": "records", "synthetic": "records_synthetic", "films_as_they_are": "records_plain"}
 DATA_SET = "calcifications implanted in four CBIS-DDSM films of one patient and in synthetic mammograms"
+
+
+@dataclasses.dataclass(frozen=True)
+class Half:
+    """Half of the training.
+
+    Attributes:
+        records: Name of its records, and of what they are made of.
+        model: Name of the folder of its model.
+        config: Page of flags in `configs`.
+        film_seeds: Each gives every film a set of implants to learn from.
+        synthetic_seed: Of the synthetic mammograms to learn from.
+        synthetic_images: How many.
+    """
+
+    records: str
+    model: str
+    config: str
+    film_seeds: range
+    synthetic_seed: int
+    synthetic_images: int
+
+
+HALVES = (
+    Half("records", "first_model", "weights.cfg", range(1, 17), 1, 120),
+    Half("records_continued", "model", "weights_continued.cfg", range(17, 33), 2, 160),
+)
 
 
 def main() -> None:
     """Runs every step whose result is not there yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output_dir", type=pathlib.Path, default=ROOT / "build" / "weights")
-    parser.add_argument("--synthetic_images", type=int, default=120, help="to train on; others measure")
     parser.add_argument("--peer_model_dir", type=pathlib.Path, help="another model, measured on the same mammograms")
     parser.add_argument("--ship", action="store_true", help="the model comes with the package from now on")
     options = parser.parse_args()
     out: pathlib.Path = options.output_dir.resolve()
     steps = Steps()
-    make_data(steps, out, options.synthetic_images)
-    steps.run(
-        "train", "-m", "calcseg_tf.train", "--flagfile=configs/weights.cfg", f"--records_dir={out / 'records'}",
-        f"--model_dir={out / 'model'}",
-    )  # fmt: skip
+    make_data(steps, out)
+    start: list[str] = []
+    for half in HALVES:
+        steps.run(
+            f"train {half.model}", "-m", "calcseg_tf.train", f"--flagfile=configs/{half.config}", *start,
+            f"--records_dir={out / half.records}", f"--model_dir={out / half.model}",
+        )  # fmt: skip
+        start = [f"--initial_model={out / half.model}"]
     models = [out / "model", *([options.peer_model_dir.resolve()] if options.peer_model_dir else [])]
     if not (out / "evaluation").exists():
         steps.run(
@@ -55,24 +83,25 @@ def main() -> None:
     print(f"\nModel: {out / 'model'}\nMeasured: {out / 'evaluation' / 'evaluation.html'}\n{DISCLAIMER}")
 
 
-def make_data(steps: Steps, out: pathlib.Path, synthetic_images: int) -> None:
+def make_data(steps: Steps, out: pathlib.Path) -> None:
     """Writes the records.
 
-    `records`: to train on, one patient and synthetic ones; to measure, the other patient. `records_synthetic`: others
-    to measure. `records_plain`: the other patient's films as they are, whose every find counts as a false alarm.
+    Of each half: to train on, one patient and synthetic ones; to measure, the other patient. `records_synthetic`:
+    others to measure. `records_plain`: the other patient's films as they are, whose every find counts as a false alarm.
     """
     real, made, data = out / "backgrounds", out / "synthetic", out / "data"
     if not real.exists():
         backgrounds(False, real)
-    for seed, images in ((TRAIN_SEED, synthetic_images), (TEST_SEED, TEST_IMAGES)):
+    sets = [(half.synthetic_seed, half.synthetic_images, half.records) for half in HALVES]
+    for seed, images, name in (*sets, (TEST_SEED, TEST_IMAGES, "records_synthetic")):
         once(steps, made / str(seed), "data_prep.synthesize", f"--images={images}", f"--seed={seed}")
-    for seed in REAL_SEEDS:
-        implant(steps, real / TRAIN_PATIENT, data / "records" / f"{TRAIN_PATIENT}-{seed}", seed)
-    implant(steps, real / TEST_PATIENT, data / "records" / TEST_PATIENT, TEST_SEED)
-    implant(steps, made / str(TRAIN_SEED), data / "records" / "synthetic", TRAIN_SEED)
-    implant(steps, made / str(TEST_SEED), data / "records_synthetic" / "synthetic", TEST_SEED)
+        implant(steps, made / str(seed), data / name / "synthetic", seed)
+    for half in HALVES:
+        for seed in half.film_seeds:
+            implant(steps, real / TRAIN_PATIENT, data / half.records / f"{TRAIN_PATIENT}-{seed}", seed)
+        implant(steps, real / TEST_PATIENT, data / half.records / TEST_PATIENT, TEST_SEED)
     plain(real, data / "records_plain")
-    for name in MEASURED.values():
+    for name in dict.fromkeys([*(half.records for half in HALVES), *MEASURED.values()]):
         if not (out / name / "manifest.json").exists():
             write_cases(data / name)
             steps.run(
