@@ -23,7 +23,10 @@ TRAIN_PATIENT, TEST_PATIENT = "sfm-benign-0", "sfm-malign-0"
 FILM_SPACING_MM = 0.05  # what `implant` assumes of films, whose files tell none
 TEST_SEED = 1001
 TEST_IMAGES = 20  # synthetic ones
-MEASURED = {"films": "records", "synthetic": "records_synthetic", "films_as_they_are": "records_plain"}
+MEASURED = {
+    "films": "records", "films_basic": "records_basic", "synthetic": "records_synthetic",
+    "films_as_they_are": "records_plain",
+}  # fmt: skip
 DATA_SET = "calcifications implanted in four CBIS-DDSM films of one patient and in synthetic mammograms"
 
 
@@ -87,7 +90,8 @@ def make_data(steps: Steps, out: pathlib.Path) -> None:
     """Writes the records.
 
     Of each half: to train on, one patient and synthetic ones; to measure, the other patient. `records_synthetic`:
-    others to measure. `records_plain`: the other patient's films as they are, whose every find counts as a false alarm.
+    others to measure. `records_basic`: the other patient with what `implant` makes by default. `records_plain`: its
+    films as they are, whose every find counts as a false alarm.
     """
     real, made, data = out / "backgrounds", out / "synthetic", out / "data"
     if not real.exists():
@@ -100,6 +104,8 @@ def make_data(steps: Steps, out: pathlib.Path) -> None:
         for seed in half.film_seeds:
             implant(steps, real / TRAIN_PATIENT, data / half.records / f"{TRAIN_PATIENT}-{seed}", seed)
         implant(steps, real / TEST_PATIENT, data / half.records / TEST_PATIENT, TEST_SEED)
+    for patient, folder in ((TEST_PATIENT, TEST_PATIENT), (TRAIN_PATIENT, f"{TRAIN_PATIENT}-{TEST_SEED}")):
+        implant(steps, real / patient, data / "records_basic" / folder, TEST_SEED, variety="basic")
     plain(real, data / "records_plain")
     for name in dict.fromkeys([*(half.records for half in HALVES), *MEASURED.values()]):
         if not (out / name / "manifest.json").exists():
@@ -129,11 +135,14 @@ def once(steps: Steps, output_dir: pathlib.Path, module: str, *arguments: str) -
         partial.rename(output_dir)
 
 
-def implant(steps: Steps, background_dir: pathlib.Path, output_dir: pathlib.Path, seed: int) -> None:
-    """Implants calcifications of every kind."""
+def implant(
+    steps: Steps, background_dir: pathlib.Path, output_dir: pathlib.Path, seed: int, variety: str = "full"
+) -> None:
+    """Implants calcifications, by default of every kind."""
     once(
-        steps, output_dir, "data_prep.implant", f"--background_dir={background_dir}", f"--seed={seed}", "--variety=full"
-    )
+        steps, output_dir, "data_prep.implant", f"--background_dir={background_dir}", f"--seed={seed}",
+        f"--variety={variety}",
+    )  # fmt: skip
 
 
 def plain(real: pathlib.Path, output_dir: pathlib.Path) -> None:
