@@ -8,18 +8,23 @@ stopped goes on where it was. With --ship the model then replaces the one in `ca
 import argparse
 import csv
 import dataclasses
+import itertools
+import json
 import pathlib
 import shutil
+from collections.abc import Sequence
 
 import pydicom
 from PIL import Image
 
 from calcseg_tf import shipped
+from data_prep.atomic import write_json
 from data_prep.command import DISCLAIMER
 from tools.demo import ROOT, Steps, backgrounds
 
 # As in the demo: the four films of the first teach, those of the second, with bright borders, are never trained on.
 TRAIN_PATIENT, TEST_PATIENT = "sfm-benign-0", "sfm-malign-0"
+HISTORY_FILE = "history.json"
 FILM_SPACING_MM = 0.05  # what `implant` assumes of films, whose files tell none
 TEST_SEED = 1001
 TEST_IMAGES = 20  # synthetic ones
@@ -82,7 +87,7 @@ def main() -> None:
             f"--output_dir={out / 'evaluation'}",
         )  # fmt: skip
     if options.ship:
-        ship(out / "model", shipped.MODEL_DIR)
+        ship([out / half.model for half in HALVES], shipped.MODEL_DIR)
     print(f"\nModel: {out / 'model'}\nMeasured: {out / 'evaluation' / 'evaluation.html'}\n{DISCLAIMER}")
 
 
@@ -116,14 +121,18 @@ def make_data(steps: Steps, out: pathlib.Path) -> None:
             )  # fmt: skip
 
 
-def ship(model_dir: pathlib.Path, target_dir: pathlib.Path) -> None:
-    """Puts weights, config and history where the package finds them, the data named in words."""
+def ship(model_dirs: Sequence[pathlib.Path], target_dir: pathlib.Path) -> None:
+    """Puts the last model where the package finds it, its data named in words, with the history of all of them."""
     from calcseg_tf.model_directory import WEIGHTS_FILE, read_info, write_info
 
-    info = read_info(model_dir)
+    info = read_info(model_dirs[-1])
     write_info(target_dir, dataclasses.replace(info, data={**info.data, "data_set": DATA_SET}))
-    for name in (WEIGHTS_FILE, "history.json"):
-        shutil.copyfile(model_dir / name, target_dir / name)
+    shutil.copyfile(model_dirs[-1] / WEIGHTS_FILE, target_dir / WEIGHTS_FILE)
+    histories = [json.loads((folder / HISTORY_FILE).read_text(encoding="utf-8")) for folder in model_dirs]
+    write_json(
+        target_dir / HISTORY_FILE,
+        [{**entry, "epoch": number} for number, entry in enumerate(itertools.chain(*histories), start=1)],
+    )
 
 
 def once(steps: Steps, output_dir: pathlib.Path, module: str, *arguments: str) -> None:
