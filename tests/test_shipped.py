@@ -58,9 +58,8 @@ def test_they_are_the_papers_network_of_the_config_in_a_small_file():
     network, info = load_network(shipped.MODEL_DIR)
     assert network.count_params() == 448_043  # 447,553 trained ones, and the running means of batch norm
     assert (shipped.MODEL_DIR / WEIGHTS_FILE).stat().st_size < 2e6
-    # The second half of their training says what is other than in the first.
-    pages = [(ROOT / "configs" / name).read_text() for name in ("weights.cfg", "weights_continued.cfg")]
-    flags = dict(line[2:].split("=") for page in pages for line in page.splitlines() if line.startswith("--"))
+    lines = (ROOT / "configs" / "weights.cfg").read_text().splitlines()
+    flags = dict(line[2:].split("=") for line in lines if line.startswith("--"))
     recipe = {**info.training["inputs"], **info.training["inputs"]["augment"], **info.training["optimizer"]}
     recipe |= {"optimizer": info.training["optimizer"]["name"], "epochs": info.training["epochs"]}
     shared = recipe.keys() & flags.keys()

@@ -1,32 +1,28 @@
 """Makes the weights that come with the project: data, training, measurement. Run by `make weights`.
 
-Real mammograms of one patient and synthetic ones, all with implanted calcifications, train the paper's network, in two
-halves with data of their own; the other patient's, and synthetic ones of another seed, measure it. A run that is
-stopped goes on where it was. With --ship the model then replaces the one in `calcseg_tf/shipped`.
+Real mammograms of one patient and synthetic ones, all with implanted calcifications, train the paper's network; the
+other patient's, and synthetic ones of another seed, measure it. A run that is stopped goes on where it was. With --ship
+the model then replaces the one in `calcseg_tf/shipped`.
 """
 
 import argparse
 import csv
 import dataclasses
-import itertools
-import json
 import pathlib
 import shutil
-from collections.abc import Sequence
 
 import pydicom
 from PIL import Image
 
 from calcseg_tf import shipped
-from data_prep.atomic import write_json
 from data_prep.command import DISCLAIMER
 from tools.demo import ROOT, Steps, backgrounds
 
 # As in the demo: the four films of the first teach, those of the second, with bright borders, are never trained on.
 TRAIN_PATIENT, TEST_PATIENT = "sfm-benign-0", "sfm-malign-0"
-HISTORY_FILE = "history.json"
+REAL_SEEDS = range(1, 17)  # each film with so many sets of implants to learn from
 FILM_SPACING_MM = 0.05  # what `implant` assumes of films, whose files tell none
-TEST_SEED = 1001
+TRAIN_SEED, TEST_SEED = 1, 1001
 TEST_IMAGES = 20  # synthetic ones
 MEASURED = {
     "films": "records", "films_basic": "records_basic", "synthetic": "records_synthetic",
@@ -35,50 +31,21 @@ MEASURED = {
 DATA_SET = "calcifications implanted in four CBIS-DDSM films of one patient and in synthetic mammograms"
 
 
-@dataclasses.dataclass(frozen=True)
-class Half:
-    """Half of the training.
-
-    Attributes:
-        records: Name of its records, and of what they are made of.
-        model: Name of the folder of its model.
-        config: Page of flags in `configs`.
-        film_seeds: Each gives every film a set of implants to learn from.
-        synthetic_seed: Of the synthetic mammograms to learn from.
-        synthetic_images: How many.
-    """
-
-    records: str
-    model: str
-    config: str
-    film_seeds: range
-    synthetic_seed: int
-    synthetic_images: int
-
-
-HALVES = (
-    Half("records", "first_model", "weights.cfg", range(1, 17), 1, 120),
-    Half("records_continued", "model", "weights_continued.cfg", range(17, 33), 2, 160),
-)
-
-
 def main() -> None:
     """Runs every step whose result is not there yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output_dir", type=pathlib.Path, default=ROOT / "build" / "weights")
+    parser.add_argument("--synthetic_images", type=int, default=120, help="to train on; others measure")
     parser.add_argument("--peer_model_dir", type=pathlib.Path, help="another model, measured on the same mammograms")
     parser.add_argument("--ship", action="store_true", help="the model comes with the package from now on")
     options = parser.parse_args()
     out: pathlib.Path = options.output_dir.resolve()
     steps = Steps()
-    make_data(steps, out)
-    start: list[str] = []
-    for half in HALVES:
-        steps.run(
-            f"train {half.model}", "-m", "calcseg_tf.train", f"--flagfile=configs/{half.config}", *start,
-            f"--records_dir={out / half.records}", f"--model_dir={out / half.model}",
-        )  # fmt: skip
-        start = [f"--initial_model={out / half.model}"]
+    make_data(steps, out, options.synthetic_images)
+    steps.run(
+        "train", "-m", "calcseg_tf.train", "--flagfile=configs/weights.cfg", f"--records_dir={out / 'records'}",
+        f"--model_dir={out / 'model'}",
+    )  # fmt: skip
     models = [out / "model", *([options.peer_model_dir.resolve()] if options.peer_model_dir else [])]
     if not (out / "evaluation").exists():
         steps.run(
@@ -87,32 +54,31 @@ def main() -> None:
             f"--output_dir={out / 'evaluation'}",
         )  # fmt: skip
     if options.ship:
-        ship([out / half.model for half in HALVES], shipped.MODEL_DIR)
+        ship(out / "model", shipped.MODEL_DIR)
     print(f"\nModel: {out / 'model'}\nMeasured: {out / 'evaluation' / 'evaluation.html'}\n{DISCLAIMER}")
 
 
-def make_data(steps: Steps, out: pathlib.Path) -> None:
+def make_data(steps: Steps, out: pathlib.Path, synthetic_images: int) -> None:
     """Writes the records.
 
-    Of each half: to train on, one patient and synthetic ones; to measure, the other patient. `records_synthetic`:
-    others to measure. `records_basic`: the other patient with what `implant` makes by default. `records_plain`: its
-    films as they are, whose every find counts as a false alarm.
+    `records`: to train on, one patient and synthetic ones; to measure, the other patient. `records_synthetic`: others
+    to measure. `records_basic`: the other patient with what `implant` makes by default. `records_plain`: its films as
+    they are, whose every find counts as a false alarm.
     """
     real, made, data = out / "backgrounds", out / "synthetic", out / "data"
     if not real.exists():
         backgrounds(False, real)
-    sets = [(half.synthetic_seed, half.synthetic_images, half.records) for half in HALVES]
-    for seed, images, name in (*sets, (TEST_SEED, TEST_IMAGES, "records_synthetic")):
+    for seed, images in ((TRAIN_SEED, synthetic_images), (TEST_SEED, TEST_IMAGES)):
         once(steps, made / str(seed), "data_prep.synthesize", f"--images={images}", f"--seed={seed}")
-        implant(steps, made / str(seed), data / name / "synthetic", seed)
-    for half in HALVES:
-        for seed in half.film_seeds:
-            implant(steps, real / TRAIN_PATIENT, data / half.records / f"{TRAIN_PATIENT}-{seed}", seed)
-        implant(steps, real / TEST_PATIENT, data / half.records / TEST_PATIENT, TEST_SEED)
+    for seed in REAL_SEEDS:
+        implant(steps, real / TRAIN_PATIENT, data / "records" / f"{TRAIN_PATIENT}-{seed}", seed)
+    implant(steps, real / TEST_PATIENT, data / "records" / TEST_PATIENT, TEST_SEED)
+    implant(steps, made / str(TRAIN_SEED), data / "records" / "synthetic", TRAIN_SEED)
+    implant(steps, made / str(TEST_SEED), data / "records_synthetic" / "synthetic", TEST_SEED)
     for patient, folder in ((TEST_PATIENT, TEST_PATIENT), (TRAIN_PATIENT, f"{TRAIN_PATIENT}-{TEST_SEED}")):
         implant(steps, real / patient, data / "records_basic" / folder, TEST_SEED, variety="basic")
     plain(real, data / "records_plain")
-    for name in dict.fromkeys([*(half.records for half in HALVES), *MEASURED.values()]):
+    for name in MEASURED.values():
         if not (out / name / "manifest.json").exists():
             write_cases(data / name)
             steps.run(
@@ -121,18 +87,14 @@ def make_data(steps: Steps, out: pathlib.Path) -> None:
             )  # fmt: skip
 
 
-def ship(model_dirs: Sequence[pathlib.Path], target_dir: pathlib.Path) -> None:
-    """Puts the last model where the package finds it, its data named in words, with the history of all of them."""
+def ship(model_dir: pathlib.Path, target_dir: pathlib.Path) -> None:
+    """Puts weights, config and history where the package finds them, the data named in words."""
     from calcseg_tf.model_directory import WEIGHTS_FILE, read_info, write_info
 
-    info = read_info(model_dirs[-1])
+    info = read_info(model_dir)
     write_info(target_dir, dataclasses.replace(info, data={**info.data, "data_set": DATA_SET}))
-    shutil.copyfile(model_dirs[-1] / WEIGHTS_FILE, target_dir / WEIGHTS_FILE)
-    histories = [json.loads((folder / HISTORY_FILE).read_text(encoding="utf-8")) for folder in model_dirs]
-    write_json(
-        target_dir / HISTORY_FILE,
-        [{**entry, "epoch": number} for number, entry in enumerate(itertools.chain(*histories), start=1)],
-    )
+    for name in (WEIGHTS_FILE, "history.json"):
+        shutil.copyfile(model_dir / name, target_dir / name)
 
 
 def once(steps: Steps, output_dir: pathlib.Path, module: str, *arguments: str) -> None:
