@@ -1,14 +1,16 @@
 """Correlation with large kernels by real Fourier transforms of tiles, as matrix products in stock TensorFlow ops.
 
 A block of the paper's network is one 9 x 9 convolution of many channels. Direct convolution takes 81 multiplications
-for each pair of channels and pixel; through the transform of a tile it takes about 3.3. The transforms themselves are
+for each pair of channels and pixel; through the transform of a tile it takes about 3.1. The transforms themselves are
 dense matrices, so that every direction - output, gradient of the input, gradient of the kernel - is a few matrix
 products, for which any machine has a fast library, while the convolutions' backward kernels are slow on CPUs.
 
 How a tile is done (overlap-save): S x S outputs need T x T inputs, T = S + size of the kernel - 1. With X and W the
 transforms of the tile and of the kernel, X conj(W) transforms back to their correlation, of which S x S values are free
-of wrap-around. A real tile's transform is conjugate symmetric, so T x (T / 2 + 1) frequencies suffice. Complex numbers
-are kept as pairs of real ones, and a complex product of channels is a real one with [[re W, -im W], [im W, re W]].
+of wrap-around. Along one axis the frequencies are odd multiples of half a period: what wraps around then changes its
+sign, which is discarded all the same, and a real tile's T x T / 2 frequencies are all complex, none stored twice and
+none with an imaginary part of 0. Complex numbers are kept as pairs of real ones, and a complex product of channels is a
+real one with [[re W, -im W], [im W, re W]].
 
 Tiles are laid pixel by pixel, [T, T, tiles, channels]. Every transform then is a product of a small matrix with a very
 wide one, and but for the pairs [re, im] that the product of channels takes side by side nothing is ever transposed:
@@ -30,10 +32,9 @@ FOURIER_OUTPUT_PX = 32  # S; measured against 24, 40 and 48 (BUILD_NOTES.md, "Fo
 def fourier_multiplications(kernel_px: int, channels: int, filters: int) -> float:
     """Returns how many multiplications `Fourier.outputs` takes for each pixel; direct, it is kernel_px^2 a pair."""
     side = FOURIER_OUTPUT_PX + kernel_px - 1
-    half = side // 2 + 1
-    forward = side * 2 * half * side + 2 * side * 2 * side * half
-    back = 2 * FOURIER_OUTPUT_PX * 2 * side * half + FOURIER_OUTPUT_PX**2 * 2 * half
-    product = 4 * side * half
+    forward = side * side * side + 2 * side * 2 * side * (side // 2)
+    back = 2 * FOURIER_OUTPUT_PX * 2 * side * (side // 2) + FOURIER_OUTPUT_PX**2 * side
+    product = 4 * side * (side // 2)
     return (forward * channels + back * filters + product * channels * filters) / FOURIER_OUTPUT_PX**2
 
 
@@ -44,12 +45,16 @@ class Fourier:
         self._transforms = _Transforms.of(kernel_px)
 
     def prepare(self, kernel: tf.Tensor) -> tf.Tensor:
-        """Returns float32 [2, frequencies, 2 channels, filters]: what a tile's spectrum [re, im] gives to re and im."""
+        """Returns float32 [v, 2, u, filters, 2 channels]: what a tile's spectrum [re, im] gives to re and im.
+
+        Channels last: oneDNN multiplies by a transposed matrix faster than by a plain one of this size.
+        """
         size, _, channels, filters = kernel.shape
         flat = tf.reshape(kernel, [size, size, 1, channels * filters])
-        quarters = self._transforms.spectrum(flat, self._transforms.columns_twice)
-        quarters = tf.reshape(quarters, [2, 2, self._transforms.frequencies, channels, filters])
-        return tf.reshape(tf.transpose(quarters, [0, 2, 1, 3, 4]), [2, -1, 2 * channels, filters])
+        quarters = self._transforms.spectrum(flat, self._transforms.second_twice)
+        quarters = tf.reshape(quarters, [-1, 2, 2, self._transforms.tile_px, channels, filters])
+        quarters = tf.transpose(quarters, [0, 1, 3, 5, 2, 4])
+        return tf.reshape(quarters, [-1, 2, self._transforms.tile_px, filters, 2 * channels])
 
     def tile_outputs(self, tiles: tf.Tensor, prepared: tf.Tensor) -> tf.Tensor:
         """Correlates [T, T, tiles, channels] to [S, S, tiles, filters]."""
@@ -78,98 +83,95 @@ class Fourier:
 
     def _kernel_gradient(self, spectrum: tf.Tensor, blocks: tf.Tensor) -> tf.Tensor:
         """Sums U conj(X) over the tiles, for each pair of channels, and transforms it back."""
-        size = self._transforms.kernel_px
-        channels, filters = blocks.shape[2] // 2, spectrum.shape[2] // 2
-        # [frequencies, re/im of X, channels, re/im of U, filters]
+        size, side = self._transforms.kernel_px, self._transforms.tile_px
+        channels, filters = blocks.shape[-1] // 2, spectrum.shape[-1] // 2
+        # [v, u, re/im of X, channels, re/im of U, filters]
         pairs = tf.matmul(blocks, spectrum, transpose_a=True)
-        pairs = tf.reshape(pairs, [-1, 2, channels, 2, filters])
-        re = pairs[:, 0, :, 0] + pairs[:, 1, :, 1]
-        im = pairs[:, 0, :, 1] - pairs[:, 1, :, 0]
-        turned = self._transforms.inverse(tf.stack([re, im]), size)
-        return tf.reverse(tf.reshape(turned, [size, size, channels, filters]), [0, 1])
+        pairs = tf.reshape(pairs, [-1, side, 2, channels, 2, filters])
+        re = pairs[:, :, 0, :, 0] + pairs[:, :, 1, :, 1]
+        im = pairs[:, :, 0, :, 1] - pairs[:, :, 1, :, 0]
+        turned = self._transforms.inverse(tf.stack([re, im], axis=1), size)
+        return tf.reverse(turned, [0, 1])
 
     def _spectrum(self, tiles: tf.Tensor) -> tf.Tensor:
-        """Transforms tiles [side, side, tiles, channels] to [frequencies, tiles, 2 channels]."""
-        count, channels = tf.shape(tiles)[2], tiles.shape[3]
-        spectrum = self._transforms.spectrum(tiles, self._transforms.columns)
-        spectrum = tf.reshape(spectrum, [2, self._transforms.frequencies, count, channels])
-        return tf.reshape(tf.transpose(spectrum, [1, 2, 0, 3]), [self._transforms.frequencies, count, 2 * channels])
+        """Transforms tiles [side, side, tiles, channels] to [v, u, tiles, 2 channels]."""
+        count, channels, side = tf.shape(tiles)[2], tiles.shape[3], self._transforms.tile_px
+        spectrum = self._transforms.spectrum(tiles, self._transforms.second)
+        spectrum = tf.transpose(tf.reshape(spectrum, [side // 2, 2, side, count, channels]), [0, 2, 3, 1, 4])
+        return tf.reshape(spectrum, [side // 2, side, count, 2 * channels])
 
     def _outputs(self, spectrum: tf.Tensor, prepared: tf.Tensor) -> tf.Tensor:
-        return self._transforms.inverse(tf.matmul(spectrum[None], prepared), FOURIER_OUTPUT_PX)
+        product = tf.matmul(spectrum[:, None], prepared, transpose_b=True)
+        return self._transforms.inverse(product, FOURIER_OUTPUT_PX)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Transforms:
     """The matrices that transform a real T x T tile and back, each applied from the left.
 
-    With v the frequency along a row (0 to T / 2) and u that along a column (0 to T - 1):
+    The first one goes along the tile's first axis, y, with frequencies v + 1/2, v from 0 to T / 2 - 1; the second one
+    along x, with frequencies u from 0 to T - 1.
 
     Attributes:
         kernel_px: Side of the kernel.
         tile_px: T.
-        rows: [(re/im, v), x].
-        columns: [(re/im, u), (y, re/im)].
-        columns_twice: [((re, im), (-im, re), u), (y, re/im)].
-        columns_back: [(y, re/im), (re/im, u)].
-        rows_back: [x, (re/im, v)].
+        first: [(v, re/im), y].
+        second: [(re/im, u), re/im, x].
+        second_twice: [((re, im), (-im, re), u), re/im, x].
+        second_back: [re/im, x, (re/im, u)].
+        first_back: [y, (v, re/im)].
     """
 
     kernel_px: int
     tile_px: int
-    rows: np.ndarray
-    columns: np.ndarray
-    columns_twice: np.ndarray
-    columns_back: np.ndarray
-    rows_back: np.ndarray
-
-    @property
-    def frequencies(self) -> int:
-        """How many there are, (u, v)."""
-        return self.tile_px * (self.tile_px // 2 + 1)
+    first: np.ndarray
+    second: np.ndarray
+    second_twice: np.ndarray
+    second_back: np.ndarray
+    first_back: np.ndarray
 
     @staticmethod
     @functools.cache
     def of(kernel_px: int) -> "_Transforms":
         """Makes the matrices for a kernel's size."""
         size = FOURIER_OUTPUT_PX + kernel_px - 1
-        half = size // 2 + 1
         position = np.arange(size)
-        angle_v = 2 * np.pi * np.outer(np.arange(half), position) / size
+        angle_v = 2 * np.pi * np.outer(np.arange(size // 2) + 0.5, position) / size
         angle_u = 2 * np.pi * np.outer(position, position) / size
         cos_u, sin_u = np.cos(angle_u), np.sin(angle_u)
+        first = np.stack([np.cos(angle_v), -np.sin(angle_v)], 1).reshape(size, size)
         # exp(-i angle) (re + i im): re' = cos re + sin im, im' = cos im - sin re
-        columns = np.stack([np.stack([cos_u, sin_u], 2), np.stack([-sin_u, cos_u], 2)])
-        columns_twice = np.stack([columns[0], columns[1], -columns[1], columns[0]])
-        columns_back = np.stack([np.stack([cos_u, -sin_u], 1), np.stack([sin_u, cos_u], 1)], 1)
-        # Each v but 0 and T / 2 stands for its mirror image as well.
-        weight = np.where((np.arange(half) == 0) | (2 * np.arange(half) == size), 1.0, 2.0)[:, None]
-        rows_back = np.concatenate([np.cos(angle_v) * weight, -np.sin(angle_v) * weight]).T
+        re, im = np.stack([cos_u, sin_u], 1), np.stack([-sin_u, cos_u], 1)
+        # Back, exp(i angle) (re + i im): re' = cos re - sin im, im' = cos im + sin re
+        second_back = np.stack([np.concatenate([cos_u, -sin_u], 1), np.concatenate([sin_u, cos_u], 1)])
         return _Transforms(
             kernel_px=kernel_px,
             tile_px=size,
-            rows=np.concatenate([np.cos(angle_v), -np.sin(angle_v)]).astype(np.float32),
-            columns=columns.reshape(2 * size, 2 * size).astype(np.float32),
-            columns_twice=columns_twice.reshape(4 * size, 2 * size).astype(np.float32),
-            columns_back=(columns_back.reshape(2 * size, 2 * size) / size).astype(np.float32),
-            rows_back=(rows_back / size).astype(np.float32),
+            first=first.astype(np.float32),
+            second=np.concatenate([re, im]).astype(np.float32),
+            second_twice=np.concatenate([re, im, -im, re]).astype(np.float32),
+            second_back=(second_back / size).astype(np.float32),
+            # Each frequency stands for its mirror image as well.
+            first_back=(2 * first.T / size).astype(np.float32),
         )
 
-    def spectrum(self, tiles: tf.Tensor, columns: np.ndarray) -> tf.Tensor:
+    def spectrum(self, tiles: tf.Tensor, second: np.ndarray) -> tf.Tensor:
         """Transforms [side <= T, side, tiles, channels], zeros to the right and below.
 
         Returns:
-            float32 [re/im as `columns` has them, (u, v, tiles, channels)].
+            float32 [v, (re/im, u) as `second` has them, tiles x channels].
         """
         side = tiles.shape[0]
-        by_row = tf.matmul(self.rows[:, :side], tf.reshape(tiles, [side, side, -1]))
-        return tf.matmul(columns[:, : 2 * side], tf.reshape(by_row, [2 * side, -1]))
+        half = tf.matmul(self.first[:, :side], tf.reshape(tiles, [side, -1]))
+        matrix = second[:, :, :side].reshape(-1, 2 * side)
+        return tf.matmul(matrix, tf.reshape(half, [self.tile_px // 2, 2 * side, -1]))
 
     def inverse(self, spectrum: tf.Tensor, side: int) -> tf.Tensor:
-        """Transforms [re/im, (u, v), tiles, channels] back to the first [side, side, tiles, channels]."""
-        count, channels = tf.shape(spectrum)[2], spectrum.shape[3]
-        by_row = tf.matmul(self.columns_back[: 2 * side], tf.reshape(spectrum, [2 * self.tile_px, -1]))
-        tiles = tf.matmul(self.rows_back[:side], tf.reshape(by_row, [side, 2 * (self.tile_px // 2 + 1), -1]))
+        """Transforms [v, re/im, u, tiles, channels] back to the first [side, side, tiles, channels]."""
+        count, channels = tf.shape(spectrum)[3], spectrum.shape[4]
+        matrix = self.second_back[:, :side].reshape(2 * side, -1)
+        half = tf.matmul(matrix, tf.reshape(spectrum, [self.tile_px // 2, 2 * self.tile_px, -1]))
+        tiles = tf.matmul(self.first_back[:side], tf.reshape(half, [self.tile_px, -1]))
         return tf.reshape(tiles, [side, side, count, channels])
 
 
