@@ -179,7 +179,7 @@ def _end_thread_pools() -> None:
 def _gpus(config: DeviceConfig) -> list[Any]:
     gpus = [] if config.device == "cpu" else tf.config.list_physical_devices("GPU")
     if config.device == "gpu" and not gpus:
-        raise InputError("--device=gpu needs a GPU that TensorFlow can use; it finds none (README, GPU)")
+        raise InputError("--device=gpu needs a GPU that TensorFlow can use; it finds none (docs/training.md, Devices)")
     return gpus
 
 

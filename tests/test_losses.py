@@ -72,12 +72,19 @@ def test_a_batch_without_positives_learns_from_the_floor():
     assert (float(loss.positives), float(loss.negatives)) == (0, 2)
 
 
+def test_the_floor_is_256_negatives():
+    loss = loss_of([0.0] * 300, [0] * 300)
+    assert (float(loss.negatives), float(loss.denominator)) == (256, 256)
+
+
 @pytest.mark.parametrize("mask", [[255, 255], [1, 1], [1, 255]])
 def test_without_negatives_the_positives_stand_alone(mask):
     positives = mask.count(1)
     loss = loss_of([2.0, 2.0], mask)
     assert float(loss.total) == pytest.approx(softplus(-2.0) if positives else 0.0, rel=1e-6)
     assert float(loss.negatives) == 0
+    assert float(loss.denominator) == positives
+    assert float(loss.threshold) == 0
 
 
 def test_plain_cross_entropy_is_the_mean_over_all_that_is_not_ignored():
@@ -198,6 +205,12 @@ def test_kth_largest_is_that_of_a_sorted_list(values, data):
     assert found == wanted or (wanted == 0 and abs(found) < np.finfo(np.float32).tiny)
 
 
+def test_the_zeroth_largest_is_the_largest_and_what_is_not_there_is_no_number():
+    values = tf.constant([1.0, 3.0, -2.0])
+    assert [float(kth_largest(values, tf.constant(k, tf.int64), one_replica)) for k in (0, 1, 3)] == [3.0, 3.0, -2.0]
+    assert math.isnan(float(kth_largest(values, tf.constant(4, tf.int64), one_replica)))
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(-3, 3), st.sampled_from([0, 0, 0, 1, 255])), min_size=2, max_size=60), st.randoms()
@@ -223,13 +236,24 @@ def test_eager_and_graph_agree():
     ("values", "message"),
     [
         ({"name": "focl"}, "found 'focl'"),
-        ({"negatives_per_positive": 0}, "1"),
+        ({"negatives_per_positive": 0}, "at least 1"),
+        ({"negatives_without_positives": 0}, "at least 1"),
         ({"positive_weight": -1.0}, "0 or more; found -1.0"),
+        ({"positive_weight": math.inf}, "0 or more; found inf"),
         ({"positive_weight": math.nan}, "0 or more; found nan"),
         ({"focal_gamma": 0.5}, "--focal_gamma be at least 1; found 0.25 and 0.5"),
+        ({"focal_gamma": math.inf}, "found 0.25 and inf"),
         ({"focal_alpha": 1.0}, "found 1.0 and 2.0"),
+        ({"focal_alpha": 0.0}, "found 0.0 and 2.0"),
     ],
 )
 def test_a_wrong_loss_says_what_is_wrong(values, message):
     with pytest.raises(InputError, match=message):
         LossConfig(**values)
+
+
+def test_the_ends_of_the_rules_are_allowed():
+    config = LossConfig(
+        negatives_per_positive=1, negatives_without_positives=1, positive_weight=0, focal_alpha=0.5, focal_gamma=1
+    )
+    assert config.positive_weight == 0

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from calcseg_tf.clinical import statistics as statistics_module
 from calcseg_tf.clinical.statistics import measure, measure_again
 from data_prep.errors import InputError
 from data_prep.mammogram import SpacingSource
@@ -225,3 +226,49 @@ def test_measured_again_at_another_threshold_is_as_measured_at_it():
 def test_an_infinite_spacing_is_refused():
     with pytest.raises(InputError, match="a pixel spacing is positive"):
         measure(_map("9"), np.zeros((1, 1)), 0.5, (0.1, math.inf), SpacingSource.FLAG)
+
+
+def _sought_among(monkeypatch, intensity: np.ndarray) -> np.ndarray:
+    """Returns the block means among which the breast of an image is sought; half of them are it."""
+    given_blocks = []
+
+    def half(blocks):
+        given_blocks.append(blocks)
+        return np.arange(blocks.size).reshape(blocks.shape) < blocks.size / 2
+
+    monkeypatch.setattr(statistics_module, "breast_mask", half)
+    found = measure(np.zeros(intensity.shape, np.uint16), intensity, 0.5, (0.5, 0.2), SpacingSource.FLAG)
+    share = np.ceil(given_blocks[0].size / 2) / given_blocks[0].size
+    assert found.reference_area_cm2 == pytest.approx(share * intensity.size * 0.1 / 100)
+    return given_blocks[0]
+
+
+@pytest.mark.parametrize(
+    ("shape", "blocks"),
+    [
+        ((511, 600), (511, 600)),  # nothing is reduced
+        ((512, 600), (256, 300)),  # by 2
+        ((600, 1024), (300, 512)),  # the shorter side decides
+        ((1024, 1030), (256, 258)),  # by 4: one more column on each side
+        ((513, 515), (257, 258)),  # the middle row and column twice
+        ((1025, 1029), (257, 258)),
+    ],
+)
+def test_the_breast_is_sought_among_blocks_that_lie_symmetrically(monkeypatch, shape, blocks):
+    intensity = np.random.default_rng(5).random(shape)
+    found = _sought_among(monkeypatch, intensity)
+    assert found.shape == blocks
+    np.testing.assert_allclose(_sought_among(monkeypatch, intensity[::-1, ::-1]), found[::-1, ::-1], rtol=1e-12)
+
+
+def test_blocks_are_means_of_pixels_with_the_middle_and_the_edges_repeated(monkeypatch):
+    intensity = np.zeros((513, 512))
+    intensity[256] = 0.5  # the middle row: repeated, it fills a block's row and the other rows hold none of it
+    found = _sought_among(monkeypatch, intensity)
+    assert found[:, 0].nonzero()[0].tolist() == [128]
+    assert found[128, 0] == 0.5
+    intensity = np.zeros((1026, 1024))
+    intensity[0] = 0.4  # 1026 = 4 x 256 + 2: a row more at each end, a copy of the outermost
+    found = _sought_among(monkeypatch, intensity)
+    assert found[:, 0].nonzero()[0].tolist() == [0]
+    assert found[0, 0] == pytest.approx(0.2)

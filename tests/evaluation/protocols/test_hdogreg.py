@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from calcseg_tf.evaluation.froc import LOWEST_CODE
-from calcseg_tf.evaluation.protocols.hdogreg import HdogregCounts, count_hdogreg
+from calcseg_tf.evaluation.protocols.hdogreg import MOST_PER_CM2, MOST_PER_IMAGE, HdogregCounts, count_hdogreg
 from tests.evaluation import reference
 from tests.evaluation.drawing import at, codes_of, mask_of
 
@@ -91,6 +91,18 @@ def test_small_holes_are_filled_before_all_else():
     # A dot inside the hole makes no second prediction.
     ring[3, 3] = 3000
     assert at(_count(ring, np.ones((7, 7), np.uint8)).all.false_positives) == [0] * 4
+
+
+@pytest.mark.parametrize(("rows", "columns", "predictions"), [(8, 8, 1), (5, 13, 2)])
+def test_a_hole_of_63_px_is_small_and_one_of_64_is_not(rows, columns, predictions):
+    # A dot stands in the hole, of 64 - 1 and of 65 - 1 px: filled, the hole joins it to the ring.
+    ring = np.pad(np.zeros((rows, columns), np.uint16), 1, constant_values=4000)
+    ring[3, 3] = 4000
+    assert at(_count(ring, np.zeros(ring.shape, np.uint8)).all.false_positives) == [predictions] * 4
+
+
+def test_the_partial_areas_end_where_the_authors_let_them():
+    assert (MOST_PER_CM2, MOST_PER_IMAGE) == (1.0, 100.0)  # false alarms a cm2 and an image
 
 
 def test_a_hole_over_ignored_pixels_is_not_filled():
