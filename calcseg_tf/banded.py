@@ -131,12 +131,12 @@ class _Block:
     variance: tf.Tensor
 
     def update_moving_averages(self, bias: tf.Tensor) -> None:
-        """Moves Keras' averages, which are of the outputs with their bias."""
+        """Moves Keras' averages, which are of the outputs with their bias, float32 [channels]."""
         for average, value in ((self.norm.moving_mean, self.mean + bias), (self.norm.moving_variance, self.variance)):
             average.assign_sub((average - value) * (1.0 - self.norm.momentum))
 
     def activated(self, outputs: tf.Tensor) -> tf.Tensor:
-        """Applies batch norm and ReLU."""
+        """Applies batch norm and ReLU to outputs, float32 [images, rows, width, channels]."""
         return tf.nn.relu(self._normalized(outputs, self.norm.gamma, self.norm.beta))
 
     def activated_rows(self, band: tf.Tensor, halo: int) -> tf.Tensor:
@@ -151,8 +151,13 @@ class _Block:
         With x the normalised outputs, g the gradient before the ReLU and N pixels, the gradient of the outputs is
         s (g - sum(g) / N - x sum(g x) / N), where s is gamma by the standard deviation.
 
+        Args:
+            gradient: float32 [images, rows, width, channels], of what follows the ReLU.
+            outputs: Likewise, of the convolution.
+            activated: Likewise, behind batch norm and ReLU.
+
         Returns:
-            s g, and the sums of g x and g over the band, which are its part of the gradients of gamma and beta.
+            s g, and the sums of g x and g over the band, [channels] each, its part of the gradients of gamma and beta.
         """
         back = tf.raw_ops.FusedBatchNormGradV3(
             y_backprop=tf.raw_ops.ReluGrad(gradients=gradient, features=activated),
@@ -167,7 +172,7 @@ class _Block:
         return back.x_backprop, (back.scale_backprop, back.offset_backprop)
 
     def corrected(self, scaled: Rows, means: tf.Tensor) -> Rows:
-        """Gives the gradient of the outputs from s g and the means [mean(g x), mean(g)] over all pixels."""
+        """Gives the gradient of the outputs from s g and mean(g x), mean(g) over all pixels, float32 [2, channels]."""
         scale = self.norm.gamma * tf.math.rsqrt(self.variance + self.norm.epsilon)
 
         def rows(band: tf.Tensor, halo: int) -> tf.Tensor:

@@ -118,7 +118,7 @@ class _Reader:
         return [*kernels, np.concatenate(biases)]
 
     def take(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        """Takes one tensor of the shape that Keras wants; kernels come as OIHW."""
+        """Takes one tensor, float32 of the shape that Keras wants: HWIO for kernels, which come as OIHW."""
         value = self._state.pop(name, None)
         if value is None:
             raise InputError(f"the state dict lacks {name}", self._path)

@@ -14,7 +14,7 @@ __all__ = ["Segmenter", "sum_over_replicas"]
 
 
 def sum_over_replicas(value: tf.Tensor) -> tf.Tensor:
-    """Sums a tensor over the replicas of the current strategy; called by each of them."""
+    """Sums a tensor of any shape over the replicas of the current strategy; called by each of them."""
     return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
 
 
@@ -117,7 +117,7 @@ class Segmenter(keras.Model):
                 variable.assign(value)
 
     def test_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, Any]:
-        """Measures the same loss in inference mode."""
+        """Measures the same loss in inference mode; (image, mask) as in `train_step`."""
         image, mask = data
         return self._update_means(self._pixel_loss(self(image, training=False), mask))
 

@@ -35,6 +35,10 @@ def label_components(foreground: np.ndarray, connectivity: int = 8) -> tuple[np.
 def check_mask(mask: np.ndarray, shape: tuple[int, ...]) -> None:
     """Checks that a mask fits its image.
 
+    Args:
+        mask: Supposed to be uint8 [height, width].
+        shape: (height, width) of the image.
+
     Raises:
         InputError: Not uint8, another shape, or a value that is none of 0, 1 and 255.
     """

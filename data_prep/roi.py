@@ -46,7 +46,7 @@ def count_outside(points: np.ndarray, size: tuple[int, int]) -> int:
 
 
 def drawing_steps(points: np.ndarray, size: tuple[int, int]) -> int:
-    """Returns about how many steps of 0.2 microseconds it takes to draw points into an image of (height, width)."""
+    """Returns about how many steps of 0.2 microseconds it takes to draw points, [n, 2], into (height, width)."""
     if len(points) <= 2:
         return 0
     rows, columns = _box(points, size)

@@ -163,7 +163,15 @@ _IMPOSSIBLE = [(mirror, quarter) for mirror in (False, True) for quarter in (1, 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Exams:
-    """Both exams' places as complex numbers, column - i row: angles are those of the display."""
+    """Both exams' places as complex numbers, column - i row: angles are those of the display.
+
+    Attributes:
+        prior: complex128 [prior calcifications], in mm, or px where a spacing is unknown.
+        current: complex128 [current calcifications], likewise.
+        size_cost: float64 [prior, current], what a pair's unequal areas cost.
+        gate: Pairs farther apart than this are none; in the unit of the places.
+        rigid: Whether the scale is 1.
+    """
 
     prior: np.ndarray
     current: np.ndarray
@@ -172,7 +180,7 @@ class _Exams:
     rigid: bool
 
     def only(self, prior: np.ndarray, current: np.ndarray) -> "_Exams":
-        """Returns a part of the calcifications."""
+        """Returns a part of the calcifications: indices, int64 [n], into the prior and into the current ones."""
         return dataclasses.replace(
             self,
             prior=self.prior[prior],

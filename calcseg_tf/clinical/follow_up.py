@@ -107,7 +107,7 @@ class FollowUp:
         return self.transform.apply(points * self._spacing(self.prior)) / self._spacing(self.current)
 
     def current_in_prior(self, points: np.ndarray) -> np.ndarray:
-        """Moves places the other way."""
+        """Moves places of the current exam, float [points, 2] in px, to px of the prior one; needs a transform."""
         assert self.transform is not None
         return self.transform.invert(points * self._spacing(self.current)) / self._spacing(self.prior)
 

@@ -54,7 +54,7 @@ class Region:
 
     @staticmethod
     def polygon(corners: Sequence[Sequence[float]] | np.ndarray) -> "Region":
-        """Returns the polygon of these corners, (row, column) in px each."""
+        """Returns the polygon of these corners, [corners, 2]: (row, column) in px each."""
         return Region(tuple((float(row), float(column)) for row, column in corners))
 
     def contains(self, points: np.ndarray) -> np.ndarray:

@@ -76,7 +76,12 @@ def pixel_histograms(codes: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, n
 
 
 def roc_curve(positive: np.ndarray, negative: np.ndarray) -> Curve | None:
-    """Returns `sklearn.metrics.roc_curve` of the pixels, or None where one of the classes is empty."""
+    """Returns `sklearn.metrics.roc_curve` of the pixels, or None where one of the classes is empty.
+
+    Args:
+        positive: int64 [65536], as `pixel_histograms` counts them.
+        negative: Likewise.
+    """
     import sklearn.metrics
 
     if _missing_class(positive, negative):
@@ -87,7 +92,12 @@ def roc_curve(positive: np.ndarray, negative: np.ndarray) -> Curve | None:
 
 
 def precision_recall_curve(positive: np.ndarray, negative: np.ndarray) -> Curve | None:
-    """Returns `sklearn.metrics.precision_recall_curve` of the pixels, or None without a calcification pixel."""
+    """Returns `sklearn.metrics.precision_recall_curve` of the pixels, or None without a calcification pixel.
+
+    Args:
+        positive: int64 [65536], as `pixel_histograms` counts them.
+        negative: Likewise.
+    """
     import sklearn.metrics
 
     if not positive.any():
@@ -98,7 +108,7 @@ def precision_recall_curve(positive: np.ndarray, negative: np.ndarray) -> Curve 
 
 
 def roc_auc(positive: np.ndarray, negative: np.ndarray) -> Figure:
-    """Returns `sklearn.metrics.roc_auc_score` of the pixels."""
+    """Returns `sklearn.metrics.roc_auc_score` of the pixels, of their histograms, int64 [65536] each."""
     import sklearn.metrics
 
     if reason := _missing_class(positive, negative):
@@ -108,7 +118,7 @@ def roc_auc(positive: np.ndarray, negative: np.ndarray) -> Figure:
 
 
 def average_precision(positive: np.ndarray, negative: np.ndarray) -> Figure:
-    """Returns `sklearn.metrics.average_precision_score` of the pixels: the paper's APS."""
+    """Returns `sklearn.metrics.average_precision_score`, the paper's APS, of two histograms, int64 [65536] each."""
     import sklearn.metrics
 
     if not positive.any():
@@ -139,7 +149,7 @@ def thin(x: np.ndarray, y: np.ndarray, points: int, logarithmic: bool) -> np.nda
 
 
 def log_floor(x: np.ndarray) -> float:
-    """Returns where zeros are drawn on a logarithmic axis: half the smallest positive value (1 where there is none)."""
+    """Returns where zeros of x, float [n], are drawn on a logarithmic axis: half the smallest positive value, or 1."""
     positive = x[x > 0]
     return float(positive.min()) / 2 if len(positive) else 1.0
 
@@ -151,7 +161,7 @@ def _missing_class(positive: np.ndarray, negative: np.ndarray) -> str:
 
 
 def _samples(positive: np.ndarray, negative: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns truth, code and count of every bin that is not empty."""
+    """Returns truth (0 or 1), code and count of every bin that is not empty, [bins] each."""
     ones, zeros = np.flatnonzero(positive), np.flatnonzero(negative)
     truth = np.append(np.ones(len(ones), np.int64), np.zeros(len(zeros), np.int64))
     counts = np.append(positive[ones], negative[zeros]).astype(np.float64)  # exact: below 2^53

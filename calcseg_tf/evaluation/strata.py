@@ -81,6 +81,6 @@ def class_of(dimension: Dimension, case: ImageCase, found: Calcifications, names
 
 
 def diameter_mm(area_px: np.ndarray, pixel_spacing_mm: tuple[float, float]) -> np.ndarray:
-    """Returns the diameters in mm of the circles of these areas."""
+    """Returns the diameters in mm of the circles of areas in px, both [n]; the spacing is (row, column)."""
     row_mm, column_mm = pixel_spacing_mm
     return np.asarray(2.0 * np.sqrt(area_px * (row_mm * column_mm) / np.pi))

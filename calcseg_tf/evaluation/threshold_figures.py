@@ -83,7 +83,7 @@ def protocol_figures(protocol: str, prefix: str, area_reason: str) -> tuple[Thre
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Returns numerator / denominator, NaN where the denominator is not positive."""
+    """Returns numerator / denominator, elementwise in any one shape, NaN where the denominator is not positive."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(denominator > 0, numerator / denominator, np.nan)
 

@@ -83,7 +83,7 @@ class ParallelConv2D(keras.layers.Layer):
         return self.merged(self.kernels)
 
     def merged(self, kernels: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Lays kernels of this layer's sizes side by side, the smaller ones in a frame of zeros."""
+        """Lays kernels, HWIO, of this layer's sizes side by side, the smaller ones in a frame of zeros."""
         largest = max(self.kernel_sizes)
         margins = [[(largest - size) // 2] * 2 for size in self.kernel_sizes]
         padded = [
@@ -92,7 +92,7 @@ class ParallelConv2D(keras.layers.Layer):
         return tf.concat(padded, axis=-1)
 
     def split_kernel(self, merged: tf.Tensor) -> list[tf.Tensor]:
-        """Inverts `merged_kernel`, also for its gradient."""
+        """Inverts `merged`, also for its gradient, [largest size, largest size, channels, filters]."""
         largest = max(self.kernel_sizes)
         parts = tf.split(merged, len(self.kernel_sizes), axis=-1)
         margins = [(largest - size) // 2 for size in self.kernel_sizes]

@@ -97,7 +97,7 @@ class Transport(Protocol):
 
         Args:
             signature: Its name.
-            inputs: By name; strings as object arrays of bytes.
+            inputs: By name, [batch, ...] as its signature has them (`contract`); strings as object arrays of bytes.
 
         Returns:
             Outputs by name, likewise.

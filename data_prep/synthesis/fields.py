@@ -79,7 +79,7 @@ def combed(
 
 
 def ridges(field: np.ndarray, width: float) -> np.ndarray:
-    """Turns the zero lines of a field into threads: 1 on a line, falling to 0 at `width` standard deviations from 0."""
+    """Turns the zero lines of a field, [height, width], into threads: exp(-(field / width)^2), 1 on a line; float32."""
     return np.asarray(np.exp(-((field / np.float32(width)) ** 2)), np.float32)
 
 

@@ -56,7 +56,7 @@ def draw_strands(shape: BreastShape, rng: np.random.Generator) -> tuple[np.ndarr
 
 
 def add_dot(canvas: np.ndarray, site: tuple[float, float], sigma_px: float, height: float) -> None:
-    """Adds a Gaussian bump; parts outside the canvas are left out."""
+    """Adds a Gaussian bump to float32 [height, width] at (row, column) in px; parts outside the canvas are left out."""
     reach = math.ceil(3.0 * sigma_px) + 1
     rows, columns = (
         np.arange(max(0, int(position) - reach), min(side, int(position) + reach + 1), dtype=np.float32)
