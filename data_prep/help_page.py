@@ -9,6 +9,8 @@ from absl import app, flags
 __all__ = ["define_help", "is_required"]
 
 _COLUMNS = 120
+# absl appends it behind the full stop of flags that may be repeated, whose own texts say so.
+_REPEAT = ";\n    repeat this option to specify a list of values"
 _FOOT = (
     "--flagfile=FILE reads flags from a file, one a line; --debug shows an error's traceback; --helpfull: all flags."
 )
@@ -48,7 +50,7 @@ def _page(about: str) -> Iterator[str]:
     column = max(map(len, names), default=0)
     yield about + "\n"
     for name, flag in sorted(zip(names, own, strict=True), key=lambda pair: not is_required(pair[1])):
-        told = " ".join(f"{flag.help} {_default(flag)}".split())
+        told = " ".join(f"{flag.help.removesuffix(_REPEAT)} {_default(flag)}".split())
         yield textwrap.fill(
             told, _COLUMNS, initial_indent=name.ljust(column), subsequent_indent=" " * column, break_on_hyphens=False
         )

@@ -52,6 +52,7 @@ def test_help_fits_a_page(command):
     names = flags_of(ended.stdout)
     assert names
     assert len(names) == len(set(names))
+    assert "repeat this option" not in ended.stdout  # absl's own words, behind our full stop
     assert lines[0].endswith((".", "...", "=RECORDS"))  # what it does, before any flag
 
 
