@@ -24,7 +24,8 @@ from calcseg_tf.model_directory import load_network
 from calcseg_tf.models import model_name
 from calcseg_tf.only_run import only_run_in
 from calcseg_tf.probability_map import to_codes
-from calcseg_tf.scoring import add_record, score_split, split_records
+from calcseg_tf.scoring import add_record, score_split
+from calcseg_tf.split_records import split_records
 from calcseg_tf.termination import ended_by_sigterm
 from data_prep.errors import InputError
 from data_prep.manifest import Manifest, read_manifest, render_manifest

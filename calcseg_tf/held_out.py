@@ -2,14 +2,11 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
 
 from data_prep.errors import InputError
 from data_prep.manifest import Manifest
-from data_prep.schema import Record, from_example, record_facts
-from data_prep.tfrecord import read_tfrecord
 
-__all__ = ["KEPT_WEIGHTS", "ValidationConfig", "held_out_images", "held_out_records"]
+__all__ = ["KEPT_WEIGHTS", "ValidationConfig", "held_out_images"]
 
 KEPT_WEIGHTS = ("best", "last")
 
@@ -70,17 +67,3 @@ def held_out_images(manifest: Manifest, fraction: float, seed: int) -> frozenset
         )
     chosen = set(patients[:count])
     return frozenset(image for image, patient in patient_of.items() if patient in chosen)
-
-
-def held_out_records(manifest: Manifest, images: frozenset[str]) -> Iterator[Record]:
-    """Yields the records of some images of the train split, in the order of the shards: the same at every call.
-
-    Reads every shard of the split, one record in memory at a time; only the wanted ones are decoded.
-
-    Raises:
-        InputError: A shard is missing or damaged.
-    """
-    for shard in manifest.shards("train"):
-        for record in read_tfrecord(shard):
-            if record_facts(record).image_id in images:
-                yield from_example(record)

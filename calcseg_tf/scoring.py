@@ -3,22 +3,21 @@
 import dataclasses
 import itertools
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import tqdm
 
 from calcseg_tf.evaluation import PRIMARY, Evaluation, EvaluationResult, choose_threshold
-from calcseg_tf.held_out import held_out_records
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.model_directory import ModelInfo, write_info
+from calcseg_tf.split_records import split_records
 from data_prep.breast import breast_mask
 from data_prep.errors import InputError
 from data_prep.manifest import Manifest, read_manifest
-from data_prep.schema import Record, from_example, record_facts
-from data_prep.tfrecord import read_tfrecord
+from data_prep.schema import Record
 
-__all__ = ["add_record", "choose_operating_threshold", "score_records", "score_split", "split_records"]
+__all__ = ["add_record", "choose_operating_threshold", "score_records", "score_split"]
 
 
 def score_split(
@@ -49,23 +48,6 @@ def score_split(
         raise InputError(f"the {split} split must hold a mammogram; found none", manifest.directory)
     records = itertools.islice(split_records(manifest, split), count)
     return score_records(predictor, records, evaluation, what or f"Predicting {split}", count, seen)
-
-
-def split_records(manifest: Manifest, split: str, wanted: frozenset[str] | None = None) -> Iterator[Record]:
-    """Yields the records of a split, in the order of the shards.
-
-    Args:
-        manifest: The records.
-        split: "train" or "test".
-        wanted: Ids of those to yield, the others are not decoded; None yields all.
-
-    Raises:
-        InputError: A shard is missing or damaged.
-    """
-    for shard in manifest.shards(split):
-        for serialized in read_tfrecord(shard):
-            if wanted is None or record_facts(serialized).image_id in wanted:
-                yield from_example(serialized)
 
 
 def score_records(
@@ -157,7 +139,7 @@ def choose_operating_threshold(
     evaluation = Evaluation(protocols=(PRIMARY,))
     if held_out:
         count = min(len(held_out), most_images)
-        records = itertools.islice(held_out_records(manifest, held_out), count)
+        records = itertools.islice(split_records(manifest, "train", held_out), count)
         result = score_records(predictor, records, evaluation, "Predicting validation", count)
     else:
         result = score_split(predictor, manifest, "train", evaluation, most_images)

@@ -26,7 +26,7 @@ from calcseg_tf.devices import (
 )
 from calcseg_tf.example_crops import training_crops
 from calcseg_tf.fine_tuning import FineTuningConfig, FrozenBackbone, load_backbone_weights
-from calcseg_tf.held_out import held_out_images, held_out_records
+from calcseg_tf.held_out import held_out_images
 from calcseg_tf.history import History
 from calcseg_tf.initial_weights import describe_initial_model, load_initial_weights
 from calcseg_tf.input_pipeline import InputConfig, training_batch_ids, training_batches
@@ -47,6 +47,7 @@ from calcseg_tf.precision import layers_of, with_loss_scaling
 from calcseg_tf.progress import EpochLog, ProgressBar
 from calcseg_tf.recipe import TrainingConfig
 from calcseg_tf.segmenter import Segmenter, sum_over_replicas
+from calcseg_tf.split_records import split_records
 from calcseg_tf.tensorboard_log import LogConfig, TensorBoardLog
 from calcseg_tf.termination import Termination
 from calcseg_tf.train_split import check_train_split
@@ -183,7 +184,7 @@ def _run(
         callbacks.append(FrozenBackbone(config.fine_tuning.freeze_backbone_epochs))
     to_do, validates = begin.epoch < config.epochs, False
     if held_out:
-        records = functools.partial(held_out_records, manifest, held_out)
+        records = functools.partial(split_records, manifest, "train", held_out)
         every = config.validation.validate_every_epochs
         validation = Validation(
             info, records, every, model_dir, history, termination, [lines.validated, board.validated]

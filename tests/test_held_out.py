@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from calcseg_tf.held_out import ValidationConfig, held_out_images, held_out_records
+from calcseg_tf.held_out import ValidationConfig, held_out_images
+from calcseg_tf.split_records import split_records
 from data_prep.errors import InputError
 from tests.fakes.records import fake_record, write_fake_records
 
@@ -56,7 +57,7 @@ def test_a_patient_stays_on_each_side(tmp_path):
 def test_the_records_of_the_held_out_images_come_in_the_same_order_every_time(manifest):
     held_out = frozenset({"image-9", "image-4", "image-1"})
     for _ in range(2):
-        found = list(held_out_records(manifest, held_out))
+        found = list(split_records(manifest, "train", held_out))
         assert [record.image_id for record in found] == ["image-4", "image-1", "image-9"]  # even ones: the first shard
         assert [record.pixels[0, 0] for record in found] == [13, 10, 18]
 

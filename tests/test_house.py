@@ -28,7 +28,8 @@ LAYERS = {
     ),
     "calcseg_tf": (
         ("numbers, pictures", "bands drawing hdf5 heat_map html precision probability_map schedules shipped"),
-        ("networks, one process", "callbacks cluster fine_tuning models only_run termination torch_weights"),
+        ("networks, one process, records",
+         "callbacks cluster fine_tuning models only_run split_records termination torch_weights"),
         ("of a network, a batch, a map",
          "augment banded checkpointing clinical devices evaluation history losses model_directory"),
         ("of a model, a mammogram",
