@@ -155,7 +155,7 @@ def evaluate(config: EvaluatingConfig, data_sets: Mapping[str, Manifest], output
             for name, manifest in data_sets.items()
         ]
         reports = [report for _, report in done]
-        write_overview(reports, output_dir, f"{_title(config, ', '.join(data_sets))}")
+        write_overview(reports, output_dir, _title(config, ", ".join(data_sets)))
     told = "\n\n\n".join(f"{name}\n{'=' * len(name)}\n{text}" for name, (text, _) in zip(data_sets, done, strict=True))
     return f"{told}\n\n\n{overview_table(reports)}\n\nPage: {output_dir / PAGE_FILE}"
 

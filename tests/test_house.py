@@ -15,7 +15,7 @@ PRODUCT, TOOLS = ("data_prep", "calcseg_tf"), ("tools", "benchmarks")
 LAYERS = {
     "data_prep": (
         ("names, errors, numbers", "breast errors help_page mask quiet worker_process"),
-        ("files and programs", "beam command components identity png remote tables tfrecord"),
+        ("files and programs", "beam command components identity png remote tables tfrecord whole_folder"),
         ("what is built of those", "atomic dicom roi"),
         ("the contracts: image, record", "mammogram schema"),
         ("what goes with them", "manifest mask_files split synthesis"),

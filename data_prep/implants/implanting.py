@@ -1,20 +1,16 @@
 """Implants a folder of mammograms: which files, which patient each belongs to, and what is written."""
 
-import concurrent.futures
 import csv
 import dataclasses
 import functools
 import hashlib
 import importlib.metadata
 import json
-import multiprocessing
 import pathlib
 import platform
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import tqdm
 
 from data_prep.command import DISCLAIMER
 from data_prep.dicom.header import read_header
@@ -26,6 +22,8 @@ from data_prep.implants.placement import Implanted, implant_mammogram
 from data_prep.mammogram import Mammogram, SpacingSource, is_dicom, read_mammogram
 from data_prep.png import encode_png
 from data_prep.split import patient_key
+from data_prep.whole_folder import check_new_folder, whole_folder
+from data_prep.worker_process import in_workers
 
 __all__ = ["CALCIFICATIONS_FILE", "SUMMARY_FILE", "Rejected", "Summary", "implant_folder"]
 
@@ -116,12 +114,9 @@ def implant_folder(
     """
     _check_folders(background_dir, output_dir)
     tasks, rejected = _plan(background_dir, config)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    partial = output_dir / _PARTIAL
-    shutil.rmtree(partial, ignore_errors=True)  # left by a run that was killed
-    partial.mkdir()
-    try:
-        outcomes = list(_implant_all(tasks, partial, config, workers))
+    with whole_folder(output_dir, _PARTIAL, last=SUMMARY_FILE) as partial:
+        call = functools.partial(_implant_one, folder=partial, config=config)
+        outcomes = list(in_workers(call, tasks, workers, "implant"))
         rejected += [Rejected(o.task.path, o.task.sha256, o.reason) for o in outcomes if o.reason]
         done = [outcome for outcome in outcomes if not outcome.reason]
         if not done:
@@ -129,10 +124,6 @@ def implant_folder(
         summary = _summarise(done, rejected)
         _write_table(partial / CALCIFICATIONS_FILE, done)
         _write_summary(partial / SUMMARY_FILE, summary, done, config)
-        for path in sorted(partial.iterdir(), key=lambda path: (path.name == SUMMARY_FILE, path.name)):
-            path.rename(output_dir / path.name)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return summary
 
 
@@ -141,11 +132,7 @@ def _check_folders(background_dir: pathlib.Path, output_dir: pathlib.Path) -> No
         raise InputError("--background_dir must be a folder of mammograms; found none", background_dir)
     if output_dir.resolve().is_relative_to(background_dir.resolve()):
         raise InputError("--output_dir must not lie inside --background_dir", output_dir)
-    if output_dir.exists() and not output_dir.is_dir():
-        raise InputError("--output_dir must be a folder; found a file", output_dir)
-    others = [path for path in output_dir.iterdir() if path.name != _PARTIAL] if output_dir.exists() else []
-    if others:
-        raise InputError(f"--output_dir must be new or empty; found {len(others)} files or folders in it", output_dir)
+    check_new_folder(output_dir, _PARTIAL)
 
 
 def _plan(background_dir: pathlib.Path, config: ImplantConfig) -> tuple[list[_Task], list[Rejected]]:
@@ -209,24 +196,6 @@ def _none_left(background_dir: pathlib.Path, rejected: Sequence[Rejected]) -> In
         return InputError("--background_dir must hold DICOM files or 16-bit PNGs; found none", background_dir)
     first = rejected[0]
     return InputError(f"none of {len(rejected)} files is usable; {first.path.name}: {first.reason}", background_dir)
-
-
-def _implant_all(
-    tasks: Sequence[_Task], folder: pathlib.Path, config: ImplantConfig, workers: int
-) -> Iterable[_Outcome]:
-    call = functools.partial(_implant_one, folder=folder, config=config)
-    progress = functools.partial(tqdm.tqdm, total=len(tasks), desc="implant", unit="mammogram")
-    if min(workers, len(tasks)) <= 1:
-        yield from progress(map(call, tasks))
-        return
-    # Spawned, because a fork of a process with threads (progress bars, numeric libraries) may hang.
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(min(workers, len(tasks)), context) as pool:
-        try:
-            yield from progress(pool.map(call, tasks))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _implant_one(task: _Task, folder: pathlib.Path, config: ImplantConfig) -> _Outcome:

@@ -1,26 +1,21 @@
 """A folder of artificial mammograms: which are drawn, by how many processes, and what is written."""
 
 import collections
-import concurrent.futures
 import csv
 import dataclasses
 import functools
 import importlib.metadata
 import json
-import multiprocessing
 import pathlib
 import platform
-import shutil
-from collections.abc import Iterable, Sequence
-
-import tqdm
+from collections.abc import Sequence
 
 from data_prep.command import DISCLAIMER
-from data_prep.errors import InputError
 from data_prep.synthesis.dicom_file import write_dicom
 from data_prep.synthesis.hard_negative import HardNegative
 from data_prep.synthesis.picture import VIEWS, SynthesisConfig, synthesize_mammogram
-from data_prep.worker_process import begin_worker
+from data_prep.whole_folder import check_new_folder, whole_folder
+from data_prep.worker_process import in_workers
 
 __all__ = ["HARD_NEGATIVES_FILE", "SUMMARY_FILE", "Summary", "synthesize_folder"]
 
@@ -71,45 +66,14 @@ def synthesize_folder(output_dir: pathlib.Path, images: int, config: SynthesisCo
     Raises:
         InputError: The folder is not empty.
     """
-    _check_folder(output_dir)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    partial = output_dir / _PARTIAL
-    shutil.rmtree(partial, ignore_errors=True)  # left by a run that was killed
-    partial.mkdir()
-    try:
-        outcomes = list(_draw_all(images, partial, config, workers))
+    check_new_folder(output_dir, _PARTIAL)
+    with whole_folder(output_dir, _PARTIAL, last=SUMMARY_FILE) as partial:
+        call = functools.partial(_draw_one, folder=partial, config=config)
+        outcomes = list(in_workers(call, range(images), workers, "synthesize"))
         summary = _summarise(outcomes)
         _write_table(partial / HARD_NEGATIVES_FILE, outcomes)
         _write_summary(partial / SUMMARY_FILE, summary, outcomes, config)
-        for path in sorted(partial.iterdir(), key=lambda path: (path.name == SUMMARY_FILE, path.name)):
-            path.rename(output_dir / path.name)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return summary
-
-
-def _check_folder(output_dir: pathlib.Path) -> None:
-    if output_dir.exists() and not output_dir.is_dir():
-        raise InputError("--output_dir must be a folder; found a file", output_dir)
-    others = [path for path in output_dir.iterdir() if path.name != _PARTIAL] if output_dir.exists() else []
-    if others:
-        raise InputError(f"--output_dir must be new or empty; found {len(others)} files or folders in it", output_dir)
-
-
-def _draw_all(images: int, folder: pathlib.Path, config: SynthesisConfig, workers: int) -> Iterable[_Outcome]:
-    call = functools.partial(_draw_one, folder=folder, config=config)
-    progress = functools.partial(tqdm.tqdm, total=images, desc="synthesize", unit="mammogram")
-    if min(workers, images) <= 1:
-        yield from progress(map(call, range(images)))
-        return
-    # Spawned, because a fork of a process with threads (progress bars, numeric libraries) may hang.
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(min(workers, images), context, begin_worker) as pool:
-        try:
-            yield from progress(pool.map(call, range(images)))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
 
 
 def _draw_one(index: int, folder: pathlib.Path, config: SynthesisConfig) -> _Outcome:
