@@ -39,6 +39,20 @@ def test_an_overlap_without_near_centroids_needs_an_iou_of_three_tenths():
     assert at(counts.all.false_positives) == [1] * 4
 
 
+def test_a_prediction_that_grows_comes_near_or_overlaps_enough_at_a_lower_code():
+    # Below the dot that is always found; 6 px away at 4000, 5 at 3000, where two more pixels join.
+    blank = ["......."] * 9
+    counts = _count(codes_of("4......", *blank, "....334"), mask_of("x......", *blank, "x......"))
+    assert at(counts.all.detected) == [2, 2, 2, 1]
+    assert at(counts.all.false_positives) == [0, 0, 0, 1]
+    # An IoU of 5 / 20 at 4000, of 6 / 20 at 3000.
+    blank = ["." * 20] * 9
+    mask = mask_of("x" + "." * 19, *blank, "x" * 20)
+    counts = _count(codes_of("4" + "." * 19, *blank, "444443" + "." * 14), mask)
+    assert at(counts.all.detected) == [2, 2, 2, 1]
+    assert at(counts.all.false_positives) == [0, 0, 0, 1]
+
+
 def test_a_prediction_serves_one_object():
     # Both objects are near the one prediction; the first takes it.
     counts = _count(codes_of("..4.."), mask_of("x...x"))
