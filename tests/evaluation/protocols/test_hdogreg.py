@@ -64,6 +64,12 @@ def test_a_prediction_serves_one_object():
     assert at(counts.all.false_positives) == [0] * 4
 
 
+def test_two_predictions_that_merge_serve_one_object():
+    counts = _count(codes_of("4.3.4", "33333"), mask_of("x...x", "....."))
+    assert at(counts.all.detected) == [1, 1, 1, 2]
+    assert at(counts.all.false_positives) == [0] * 4
+
+
 def test_the_nearest_is_taken_which_may_cost_the_next_object_its_own():
     # The upper object takes the prediction beside it, the lower one's only one.
     counts = _count(codes_of("4......", "......4", "......."), mask_of(".......", "...x...", "......."))
