@@ -23,6 +23,8 @@ def test_a_dot_and_a_region_are_counted_apart():
     assert at(counts.regions.detected) == [1, 1, 1, 0]
     assert at(counts.all.false_positives) == [0, 0, 0, 0]
     assert at(counts.regions.false_positives) == [0, 0, 0, 0]
+    assert (counts.only_dots.objects, at(counts.only_dots.detected)) == (1, [1, 1, 1, 1])
+    assert at(counts.only_dots.false_positives) == [0, 0, 0, 0]
 
 
 def test_five_pixels_away_is_near_enough_and_six_are_not():
@@ -131,6 +133,13 @@ def test_a_hole_over_ignored_pixels_is_not_filled():
     assert at(counts.all.false_positives) == [1] * 4
     codes[1, 1] = 65535
     assert (_count(codes, mask).all.false_positives == counts.all.false_positives).all()
+
+
+def test_an_ignored_pixel_closes_no_ring():
+    codes = codes_of("44444", "4...4", "4.4.4", "4...4", "44444")
+    for gap, predictions in ((".", 1), ("?", 2)):  # filled, the hole joins its dot to the ring
+        counts = _count(codes, mask_of(".....", ".....", ".....", ".....", f"..{gap}.."))
+        assert at(counts.all.false_positives) == [predictions] * 4
 
 
 def test_only_predictions_with_a_pixel_in_the_square_are_asked():
