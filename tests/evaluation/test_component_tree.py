@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+from calcseg_tf.evaluation import component_tree
 from calcseg_tf.evaluation.component_tree import Basins, at_or_above, find_basins, merge, spanning_forest, trace_nodes
 from calcseg_tf.evaluation.froc import LOWEST_CODE
+from data_prep.errors import InputError
 from tests.evaluation import reference
 from tests.evaluation.drawing import codes_of
 
@@ -61,3 +63,10 @@ def test_every_component_at_every_code_is_measured(connectivity):
             assert len(np.unique(nodes.name[alive])) == count
             measured = np.stack([nodes.area, nodes.rows, nodes.columns, nodes.top], axis=1)[alive]
             assert sorted(map(tuple, measured.tolist())) == sorted(expected)
+
+
+def test_more_local_maxima_than_can_be_numbered_are_refused(monkeypatch):
+    monkeypatch.setattr(component_tree, "_MOST_BASINS", 3)
+    assert len(_basins(codes_of("4.4...."), lowest=1000).peaks) == 2
+    with pytest.raises(InputError, match="may have 3 local maxima; found 3"):
+        _basins(codes_of("4.4.4.."), lowest=1000)
