@@ -154,9 +154,19 @@ def save_weights(model_dir: pathlib.Path, network: keras.Model, name: str = WEIG
 
 
 def copy_weights(model_dir: pathlib.Path, source: str, target: str) -> None:
-    """Copies weights within a model directory, replacing the target in one step."""
+    """Copies weights within a model directory, replacing the target in one step.
+
+    Raises:
+        InputError: The source is damaged; the target stays as it is.
+    """
     with temporary_beside(model_dir / target) as temporary:
         shutil.copyfile(model_dir / source, temporary)
+        try:
+            _check_weights(temporary)
+        except InputError as error:
+            raise InputError(error.rule, model_dir / source) from None
+        except Exception as error:  # HDF5 tells damage by nearly any
+            raise InputError(f"not weights ({' '.join(str(error).split())[:160]})", model_dir / source) from None
 
 
 def load_network(model_dir: pathlib.Path) -> tuple[keras.Model, ModelInfo]:
@@ -171,10 +181,7 @@ def load_network(model_dir: pathlib.Path) -> tuple[keras.Model, ModelInfo]:
         raise InputError(f"a model directory needs {WEIGHTS_FILE} (is training unfinished?); found none", model_dir)
     network = build_network(info.model)
     try:
-        check_weights_file(path)
-        with h5py.File(path) as file:
-            if file.attrs.get(_DIGEST, digest := _digest(file)) != digest:
-                raise InputError("the weights are damaged: their values are not those that were written", path)
+        _check_weights(path)
         network.load_weights(path)
     except InputError:
         raise
@@ -195,6 +202,13 @@ def weights_sha256(model_dir: pathlib.Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", path) from None
+
+
+def _check_weights(path: pathlib.Path) -> None:
+    check_weights_file(path)
+    with h5py.File(path) as file:
+        if file.attrs.get(_DIGEST, digest := _digest(file)) != digest:
+            raise InputError("the weights are damaged: their values are not those that were written", path)
 
 
 def _digest(file: h5py.File) -> str:

@@ -189,11 +189,15 @@ def render_manifest(manifest: Manifest) -> str:
         **({_WARNINGS: [dataclasses.asdict(warning) for warning in manifest.warnings]} if manifest.warnings else {}),
         _VERSIONS: dict(manifest.versions),
     }
-    return _dump({**document, _SELF_SHA256: hashlib.sha256(_dump(document).encode()).hexdigest()})
+    return _dump({**document, _SELF_SHA256: _digest(document)})
 
 
-def read_manifest(records_dir: str | pathlib.Path) -> Manifest:
+def read_manifest(records_dir: str | pathlib.Path, changed: bool = False) -> Manifest:
     """Reads the manifest of a finished folder of records.
+
+    Args:
+        records_dir: The folder.
+        changed: Read it even where its own checksum does not fit, to say what is wrong; a file without one always is.
 
     Raises:
         InputError: No such folder, no manifest in it, a damaged one, or one of another schema version.
@@ -220,13 +224,21 @@ def read_manifest(records_dir: str | pathlib.Path) -> Manifest:
         found = reprlib.repr(version)
         raise InputError(f"schema_version must be {SCHEMA_VERSION}; found {found}: convert the data again", path)
     try:
-        return _parse(document, directory)
+        manifest = _parse(document, directory)
+        stated = document.pop(_SELF_SHA256, None)
+        fits = changed or stated is None or stated == _digest(document)
     except InputError as error:
         raise InputError(f"not a manifest of records: {error.rule}", path) from None
     except KeyError as error:  # one of the keys above
         raise InputError(f"not a manifest of records (KeyError: {error})", path) from None
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"not a manifest of records ({type(error).__name__})", path) from None
+    if not fits:
+        # A changed mean would train another network, and nothing would tell.
+        raise InputError(
+            "changed since it was written: its own checksum does not fit (data_prep.verify says more)", path
+        )
+    return manifest
 
 
 def _finite(text: str) -> float:
@@ -321,6 +333,10 @@ def _parse(document: dict[str, Any], directory: pathlib.Path) -> Manifest:
         disclaimer=_line(document[_DISCLAIMER]),
         warnings=tuple(_texts(ImageWarning, value) for value in document.get(_WARNINGS, ())),
     )
+
+
+def _digest(document: dict[str, Any]) -> str:
+    return hashlib.sha256(_dump(document).encode()).hexdigest()
 
 
 def _dump(document: dict[str, Any]) -> str:

@@ -43,7 +43,7 @@ def verify_records(records_dir: pathlib.Path, on_image: Callable[[], object] = l
     Raises:
         InputError: No folder, no manifest, or one that cannot be parsed.
     """
-    manifest = read_manifest(records_dir)
+    manifest = read_manifest(records_dir, changed=True)
     problems = [*_manifest_problems(manifest), *_file_problems(manifest)]
     facts: dict[str, list[ImageFacts]] = {split: [] for split in SPLITS}
     for shard in manifest.shard_infos:

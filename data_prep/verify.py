@@ -21,7 +21,7 @@ def main() -> None:
     from data_prep.verification import verify_records
 
     records_dir = records_path(_RECORDS_DIR.value)
-    total = sum(read_manifest(records_dir).images.values())
+    total = sum(read_manifest(records_dir, changed=True).images.values())
     print(f"Verifying {total} records in {records_dir}", flush=True)
     with tqdm(total=total, desc="verify", unit="mammogram") as progress:
         verification = verify_records(records_dir, lambda: progress.update(1))

@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 import pytest
 
-from calcseg_tf.model_directory import ModelInfo, load_network, read_info, save_weights, write_info
+from calcseg_tf.model_directory import ModelInfo, copy_weights, load_network, read_info, save_weights, write_info
 from calcseg_tf.models import build_network, model_config
 from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
@@ -171,8 +171,7 @@ def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
         read_info(tmp_path / "model")
 
 
-def test_one_changed_value_of_the_weights_is_noticed(model_dir):
-    path = model_dir / "model.weights.h5"
+def change_one_value(path):
     with h5py.File(path, "r+") as file:
         arrays = []
         file.visititems(
@@ -181,9 +180,33 @@ def test_one_changed_value_of_the_weights_is_noticed(model_dir):
         values = arrays[0][()].reshape(-1).copy()
         values[0] = np.nextafter(values[0], np.float32(9))
         arrays[0][...] = values.reshape(arrays[0].shape)
+
+
+def test_one_changed_value_of_the_weights_is_noticed(model_dir):
+    path = model_dir / "model.weights.h5"
+    change_one_value(path)
     with pytest.raises(InputError, match="the weights are damaged") as raised:
         load_network(model_dir)
     assert raised.value.where == str(path)
+
+
+def test_a_copy_of_damaged_weights_replaces_nothing(model_dir):
+    best, path = model_dir / "best.weights.h5", model_dir / "model.weights.h5"
+    copy_weights(model_dir, path.name, best.name)
+    good = path.read_bytes()
+    assert best.read_bytes() == good
+    change_one_value(best)
+    for damaged, rule in (
+        (best.read_bytes(), "are damaged"),
+        (good[:-3], "not weights"),
+        (b"no weights", "not weights"),
+    ):
+        best.write_bytes(damaged)
+        with pytest.raises(InputError, match=rule) as raised:
+            copy_weights(model_dir, best.name, path.name)
+        assert raised.value.where == str(best)
+        assert path.read_bytes() == good
+    assert sorted(each.name for each in model_dir.iterdir()) == ["best.weights.h5", "config.json", "model.weights.h5"]
 
 
 def test_weights_of_an_earlier_version_hold_no_digest_and_are_read(model_dir):

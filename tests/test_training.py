@@ -297,6 +297,7 @@ def refused(records_dir, folder, finished):
         (arguments_of(folder / "healthy", model_dir), "the train split must hold a calcification; found none"),
         (arguments_of(folder / "nowhere", model_dir), "no such folder of records"),
         (arguments_of(folder / "later", model_dir), "schema_version must be 1; found 2: convert the data again"),
+        (arguments_of(folder / "changed", model_dir), "its own checksum does not fit"),
         (
             arguments_of(records_dir, model_dir, crop_size=49),
             "--crop_size must fit into a mammogram that is trained on",
@@ -323,7 +324,7 @@ def refused(records_dir, folder, finished):
 
 def damage(records_dir, folder):
     """Writes folders of records that are each wrong in one way."""
-    for name in ("flipped", "short", "claims", "gone", "empty", "later"):
+    for name in ("flipped", "short", "claims", "gone", "empty", "later", "changed"):
         shutil.copytree(records_dir, folder / name)
     shards = {name: sorted((folder / name).glob("train-*"))[0] for name in ("flipped", "short", "claims", "gone")}
     data = bytearray(shards["flipped"].read_bytes())
@@ -335,9 +336,12 @@ def damage(records_dir, folder):
     shards["gone"].unlink()
     manifest = json.loads((folder / "empty" / "manifest.json").read_text())
     manifest["counts"]["train"]["images"] = 0
+    del manifest["sha256_of_the_rest"]
     (folder / "empty" / "manifest.json").write_text(json.dumps(manifest))
     manifest = json.loads((folder / "later" / "manifest.json").read_text())
     (folder / "later" / "manifest.json").write_text(json.dumps({**manifest, "schema_version": 2}))
+    manifest["intensity"]["mean"] /= 2
+    (folder / "changed" / "manifest.json").write_text(json.dumps(manifest))
     write_fake_records(folder / "healthy", {"train": [mammogram(1, calcified=False)], "test": [mammogram(2)]})
 
 

@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tests.fakes.commands import ROOT, environment
 from tools.fault_commands import COMMANDS, World, difference, left_over
+from tools.fault_processes import Forked, fork_command
 
 __all__ = ["FAULTS", "Case", "Fault", "applies", "can_mount", "run_case"]
 
-_SECONDS_TO_END = 60.0  # after SIGTERM: a training finishes its step and writes a checkpoint
-_SLOWER = 20.0  # than undisturbed: nothing else may take as long on a shared machine
+_SLOWER = 20.0  # than undisturbed, and a minute: nothing may take as long on a shared machine
 _PAGE = 4096
+_SECOND = "second"  # folder of what a second run says
 
 # What TensorFlow and multiprocessing make in the system's folder for temporary files; a process that is killed at once
 # cannot remove it.
@@ -37,6 +38,7 @@ class Case:
         in_one_line: The disturbed run ended in one clear line; else it was killed, or came through.
         failure: What is wrong; "" where the result is that of the undisturbed run.
         told: What happened, for a person.
+        times: How often it was disturbed: kills that met a running command, else 1.
     """
 
     command: str
@@ -45,6 +47,7 @@ class Case:
     in_one_line: bool
     failure: str
     told: str
+    times: int = 1
 
 
 class _FailedError(AssertionError):
@@ -76,17 +79,32 @@ class _Run:
         return self.world.undisturbed(self.name)[1]
 
     def start(
-        self, inputs: pathlib.Path | None = None, before: Sequence[str] = (), flags: Sequence[str] = ()
-    ) -> "subprocess.Popen[str]":
-        """Starts it as the leader of a process group."""
+        self,
+        inputs: pathlib.Path | None = None,
+        before: Sequence[str] = (),
+        flags: Sequence[str] = (),
+        second: bool = False,
+    ) -> "subprocess.Popen[str] | Forked":
+        """Starts it as the leader of a process group; by a program of its own where something stands before it.
+
+        Args:
+            inputs: The world's by default.
+            before: What stands before it on its command line.
+            flags: More of them.
+            second: While the first one runs.
+        """
+        line = [*self.world.line(self.name, inputs or self.world.inputs, self.out), *flags]
+        if not before:
+            folder = self.folder / _SECOND if second else self.folder
+            return fork_command(line[2], line[3:], self.folder / "tmp", folder, int(second))
         with (self.folder / "stdout").open("w") as out, (self.folder / "stderr").open("w") as err:
             return subprocess.Popen(
-                [*before, *self.world.line(self.name, inputs or self.world.inputs, self.out), *flags],
+                [*before, *line],
                 cwd=ROOT, env={**environment(), "TMPDIR": str(self.folder / "tmp")}, start_new_session=True,
                 stdout=out, stderr=err, text=True,
             )  # fmt: skip
 
-    def end(self, running: "subprocess.Popen[str]", seconds: float) -> tuple[int, str]:
+    def end(self, running: "subprocess.Popen[str] | Forked", seconds: float, second: bool = False) -> tuple[int, str]:
         """Waits for its end; returns its status and the line of its error.
 
         Raises:
@@ -98,7 +116,8 @@ class _Run:
             os.killpg(running.pid, signal.SIGKILL)
             running.wait()
             raise _FailedError(f"no end within {seconds:.0f} s") from None
-        said = (self.folder / "stderr").read_text(encoding="utf-8", errors="replace")
+        folder = self.folder / _SECOND if second else self.folder
+        said = (folder / "stderr").read_text(encoding="utf-8", errors="replace")
         lines = [line for line in said.splitlines() if line.startswith("error: ")]
         if "Traceback" in said or len(lines) > 1 or (status > 0 and not lines):
             raise _FailedError(f"status {status}, not one clear line: {said[-1500:]}")
@@ -114,6 +133,14 @@ class _Run:
         done = COMMANDS[self.name].done
         if status and not (done and done in line):
             raise _FailedError(f"the same command fails: {line or status}")
+        self.check()
+
+    def check(self) -> None:
+        """Checks the result.
+
+        Raises:
+            _FailedError: It is not the undisturbed one, or something temporary is left.
+        """
         expected, _ = self.world.undisturbed(self.name)
         if found := difference(expected, self.out):
             raise _FailedError(found)
@@ -122,13 +149,15 @@ class _Run:
             raise _FailedError(f"left: {', '.join(left[:6])}")
 
 
-Fault = Callable[[_Run], tuple[bool, str]]
+# Returns whether a disturbed run ended in one line, what happened, and how often it was disturbed.
+Fault = Callable[[_Run], tuple[bool, str, int]]
 
 
-def _kill(number: signal.Signals, group: bool, run: _Run) -> tuple[bool, str]:
-    """Kills it one to three times at random moments, then runs it to its end."""
-    groups, told, one_line = [], [], False
-    for _ in range(run.rng.choice((1, 1, 1, 2, 3))):
+def _kill(number: signal.Signals, group: bool, run: _Run) -> tuple[bool, str, int]:
+    """Kills it one to four times at random moments, then runs it to its end."""
+    groups, told, one_line, kills = [], [], False, 0
+    done = COMMANDS[run.name].done
+    for _ in range(run.rng.randint(1, 4)):
         moment = run.rng.uniform(0, run.seconds)
         running = run.start()
         groups.append(running.pid)
@@ -136,8 +165,9 @@ def _kill(number: signal.Signals, group: bool, run: _Run) -> tuple[bool, str]:
             running.wait(moment)
         if running.poll() is None:
             (os.killpg if group else os.kill)(running.pid, number)
-        status, line = run.end(running, _SECONDS_TO_END)
-        if status not in (0, -number, 128 + number) and not (status == 1 and COMMANDS[run.name].done in line):
+            kills += 1
+        status, line = run.end(running, 60 + _SLOWER * run.seconds)  # after SIGTERM a training finishes its step
+        if status not in (0, -number, 128 + number) and not (status == 1 and done and done in line):
             raise _FailedError(f"status {status} after {number.name}: {line}")
         one_line |= bool(line)
         told.append(f"{moment:.2f} s: {line or status}")
@@ -147,7 +177,7 @@ def _kill(number: signal.Signals, group: bool, run: _Run) -> tuple[bool, str]:
         if time.monotonic() > deadline:
             raise _FailedError(f"processes outlive the command: {left}")
         time.sleep(0.1)
-    return one_line, "; ".join(told)
+    return one_line, "; ".join(told), kills
 
 
 def _runs(group: int) -> bool:
@@ -159,7 +189,25 @@ def _runs(group: int) -> bool:
     return False
 
 
-def _full_disk(run: _Run) -> tuple[bool, str]:
+def _two_at_once(run: _Run) -> tuple[bool, str, int]:
+    """Runs it twice at once into one folder: the result is whole, and one refuses while the other runs."""
+    moment = run.rng.uniform(0, 0.5 * run.seconds)
+    (run.folder / _SECOND).mkdir()
+    first = run.start()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        first.wait(moment)
+    second = run.start(second=True)
+    ends = [run.end(each, 60 + 2 * _SLOWER * run.seconds, each is second) for each in (first, second)]
+    refusals = [line for status, line in ends if status]
+    done = COMMANDS[run.name].done
+    told = f"{moment:.2f} s: {', '.join(line or str(status) for status, line in ends)}"
+    if len(refusals) == 2 or not all("another " in line or (done and done in line) for line in refusals):
+        raise _FailedError(told)
+    run.check()
+    return bool(refusals), told, 1
+
+
+def _full_disk(run: _Run) -> tuple[bool, str, int]:
     """Runs it on a disk of a random size, from a page to a little more than its result, then with room."""
     files = [path.stat().st_size for path in run.world.undisturbed(run.name)[0].rglob("*")]
     size = max(_PAGE, int(run.rng.uniform(0, 1.1) * sum(-(-each // _PAGE) * _PAGE for each in files)))
@@ -169,7 +217,7 @@ def _full_disk(run: _Run) -> tuple[bool, str]:
             raise _FailedError(f"status {status}")
         make_room()
         run.again()
-    return bool(status), f"{size} bytes: {line or status}"
+    return bool(status), f"{size} bytes: {line or status}", 1
 
 
 @contextlib.contextmanager
@@ -197,7 +245,7 @@ def can_mount() -> bool:
     return subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
 
 
-def _denied(run: _Run) -> tuple[bool, str]:
+def _denied(run: _Run) -> tuple[bool, str, int]:
     """Runs it without the right to write its output or to read an input, then with it."""
     inputs = run.folder / "inputs"
     shutil.copytree(run.world.inputs, inputs)
@@ -214,11 +262,11 @@ def _denied(run: _Run) -> tuple[bool, str]:
     if status != 1:
         raise _FailedError(f"{place} denied, status {status}")
     run.again(inputs)
-    return True, f"{place}: {line}"
+    return True, f"{place}: {line}", 1
 
 
-def _damaged(run: _Run) -> tuple[bool, str]:
-    """Runs it with one bit changed in an input whose bytes are checked, or in a checkpoint; then with that put right.
+def _damaged(run: _Run) -> tuple[bool, str, int]:
+    """Runs it with one bit changed in an input whose bytes are checked, or in what a training goes on from; then right.
 
     A command that does not notice it has the undisturbed result all the same.
     """
@@ -227,20 +275,43 @@ def _damaged(run: _Run) -> tuple[bool, str]:
     places = [inputs.glob(pattern) for pattern in command.checked]
     if command.half:
         run.end(run.start(inputs, flags=command.half), 60 + _SLOWER * run.seconds)
-        places.append((run.out / "checkpoints").glob("*"))
+        places += [(run.out / "checkpoints").glob("*"), run.out.glob("*.weights.h5")]
     path = run.rng.choice(sorted(run.rng.choice(places)))
     whole = path.read_bytes()
-    place, bit = run.rng.randrange(len(whole)), run.rng.randrange(8)
-    path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << bit]) + whole[place + 1 :])
-    told = f"bit {bit} of byte {place} of {path.name}"
+    told = _change_bit(run, path)
     status, line = run.end(run.start(inputs), 60 + _SLOWER * run.seconds)
     if status == 0:
         if found := difference(run.world.undisturbed(run.name)[0], run.out):
             raise _FailedError(f"{told}: not noticed, and {found}")
-        return False, f"{told}: the same result"
+        return False, f"{told}: the same result", 1
     path.write_bytes(whole)
     run.again(inputs)
-    return True, f"{told}: {line}"
+    return True, f"{told}: {line}", 1
+
+
+def _damaged_result(run: _Run) -> tuple[bool, str, int]:
+    """Changes one bit of its result, which the checksums there must tell; then removes it and makes it again."""
+    sums = pathlib.Path(COMMANDS[run.name].sums)
+    shutil.copytree(run.world.undisturbed(run.name)[0], run.out)
+    folder = run.out / sums.parts[0]
+    path = run.rng.choice(sorted(path for path in folder.rglob("*") if path.is_file()))
+    told = _change_bit(run, path)
+    line = ["sha256sum", "--check", "--strict", "--quiet", sums.relative_to(sums.parts[0])]
+    ended = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
+    # Digits of either case are the same digest.
+    if ended.returncode == 0 and path != run.out / sums:
+        raise _FailedError(f"{told}: not noticed")
+    shutil.rmtree(run.out)
+    run.again()
+    return ended.returncode != 0, f"{told}: {' '.join((ended.stdout or ended.stderr).split())}", 1
+
+
+def _change_bit(run: _Run, path: pathlib.Path) -> str:
+    data = bytearray(path.read_bytes())
+    place, bit = run.rng.randrange(len(data)), run.rng.randrange(8)
+    data[place] ^= 1 << bit
+    path.write_bytes(data)
+    return f"bit {bit} of byte {place} of {path.name}"
 
 
 # Root passes over permissions by two rights, which its children may do without.
@@ -248,6 +319,7 @@ _RIGHTS = "-dac_override,-dac_read_search"
 _WITHOUT_RIGHTS = ["setpriv", f"--bounding-set={_RIGHTS}", f"--inh-caps={_RIGHTS}"] if os.geteuid() == 0 else []
 
 _CHANGED_BIT = "changed bit"
+_CHANGED_RESULT = "changed bit of the result"
 
 FAULTS: Mapping[str, Fault] = {
     **{
@@ -258,12 +330,15 @@ FAULTS: Mapping[str, Fault] = {
     "full disk": _full_disk,
     "permission": _denied,
     _CHANGED_BIT: _damaged,
+    _CHANGED_RESULT: _damaged_result,
+    "two at once": _two_at_once,
 }
 
 
 def applies(fault: str, command: str) -> bool:
     """Tells whether a fault can befall a command."""
-    return fault != _CHANGED_BIT or bool(COMMANDS[command].checked)
+    needed = {_CHANGED_BIT: COMMANDS[command].checked, _CHANGED_RESULT: COMMANDS[command].sums}
+    return bool(needed.get(fault, True))
 
 
 def run_case(world: World, command: str, fault: str, number: int, folder: pathlib.Path) -> Case:
@@ -281,8 +356,8 @@ def run_case(world: World, command: str, fault: str, number: int, folder: pathli
     world.undisturbed(command)  # makes what it needs
     run = _Run(world, command, folder, random.Random(f"{command} {fault} {number}"))
     try:
-        one_line, told = FAULTS[fault](run)
+        one_line, told, times = FAULTS[fault](run)
     except _FailedError as error:
         return Case(command, fault, number, False, str(error), f"kept in {folder}")
     shutil.rmtree(folder)
-    return Case(command, fault, number, one_line, "", told)
+    return Case(command, fault, number, one_line, "", told, times)

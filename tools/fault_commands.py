@@ -6,17 +6,17 @@ import fnmatch
 import json
 import pathlib
 import shutil
-import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 
 import h5py
 import numpy as np
 
-from tests.fakes.commands import ROOT, environment
 from tests.fakes.dicom import fake_uid, write_dicom
 from tests.fakes.folder import write_png
+from tools.fault_processes import fork_command
 
 __all__ = ["COMMANDS", "Command", "World", "difference", "left_over"]
 
@@ -38,7 +38,8 @@ class Command:
         needs: The commands that make its inputs.
         done: Part of the line by which it refuses to do again what is done; "" where it does not refuse.
         inputs: What may be unreadable, below the folder of inputs.
-        checked: Files of the inputs in which no changed byte may pass; `tests/fuzz` has what a command reads beside.
+        checked: Files of the inputs in which no changed bit may pass; `tests/fuzz` has what a command reads beside.
+        sums: Checksums that it writes of its result, for `sha256sum`; "" where none.
         half: Flags by which it stops half-way.
     """
 
@@ -49,9 +50,11 @@ class Command:
     inputs: tuple[str, ...] = ()
     checked: tuple[str, ...] = ()
     half: tuple[str, ...] = ()
+    sums: str = ""
 
 
 _PREDICT = ("--model_dir={model}", "--input={images}", "--output_dir={out}")
+_MANIFEST = "records/manifest.json"
 _WEIGHTS = "model/model.weights.h5"
 _OF_MODEL = ("model/config.json", _WEIGHTS)
 
@@ -66,28 +69,30 @@ COMMANDS: Mapping[str, Command] = {
         "calcseg_tf.train",
         ("--records_dir={records}", "--model_dir={out}", *_TRAINING),
         needs=("convert",),
-        inputs=("records", "records/manifest.json", "records/train-00000-of-*"),
-        checked=("records/train-*",),
+        inputs=("records", _MANIFEST, "records/train-00000-of-*"),
+        checked=("records/train-*", _MANIFEST),
         half=("--epochs=2",),
     ),
     "evaluate": Command(
         "calcseg_tf.evaluate",
         ("--model_dir={model}", "--records_dir={records}", "--output_dir={out}", "--bootstrap_samples=50"),
         needs=("train", "convert"),
-        inputs=("records/manifest.json", "records/test-00000-of-*", *_OF_MODEL),
-        checked=("records/test-*", _WEIGHTS),
+        inputs=(_MANIFEST, "records/test-00000-of-*", *_OF_MODEL),
+        checked=("records/test-*", _MANIFEST, _WEIGHTS),
     ),
     "predict": Command(
         "calcseg_tf.predict",
         (*_PREDICT, "--workers=1"),
         needs=("train",),
         inputs=("images", "images/case1-view0.dcm", *_OF_MODEL),
+        checked=(_WEIGHTS,),
     ),
     "predict-2": Command(
         "calcseg_tf.predict",
         (*_PREDICT, "--workers=2"),
         needs=("train",),
         inputs=("images", "images/case1-view0.dcm", *_OF_MODEL),
+        checked=(_WEIGHTS,),
     ),
     "export": Command(
         "calcseg_tf.export",
@@ -95,6 +100,8 @@ COMMANDS: Mapping[str, Command] = {
         needs=("train",),
         done="this version exists",
         inputs=_OF_MODEL,
+        checked=(_WEIGHTS,),
+        sums="1/assets.extra/SHA256SUMS",
     ),
 }
 
@@ -127,11 +134,12 @@ class World:
         if name not in self._seconds:
             for needed in COMMANDS[name].needs:
                 self.undisturbed(needed)
-            start = time.monotonic()
-            line = self.line(name, self.inputs, out)
-            ended = subprocess.run(line, cwd=ROOT, env=environment(), capture_output=True, text=True, check=False)
-            if ended.returncode:
-                raise RuntimeError(f"{name} fails undisturbed: {ended.stderr}")
+            with tempfile.TemporaryDirectory() as folder:
+                start = time.monotonic()
+                scratch = pathlib.Path(folder)
+                _, _, module, *arguments = self.line(name, self.inputs, out)
+                if fork_command(module, arguments, scratch, scratch).wait():
+                    raise RuntimeError(f"{name} fails undisturbed: {(scratch / 'stderr').read_text(encoding='utf-8')}")
             self._seconds[name] = time.monotonic() - start
         return out, self._seconds[name]
 
@@ -197,7 +205,14 @@ def _index(path: pathlib.Path) -> object:
         return [{**row, "status": "", "seconds": ""} for row in csv.DictReader(file)]
 
 
-_NOT_COMPARED = ("checkpoints/*", "tensorboard/*", "training.log", "*/saved_model.pb", "*/fingerprint.pb")
+_NOT_COMPARED = (
+    "checkpoints/*",
+    "tensorboard/*",
+    "training.log",
+    "*/saved_model.pb",
+    "*/fingerprint.pb",
+    "*/SHA256SUMS",
+)
 _RULES: Mapping[str, Callable[[pathlib.Path], object]] = {
     "*.weights.h5": _arrays,
     "history.json": _history,

@@ -83,8 +83,8 @@ def read_results(path: pathlib.Path | None) -> list[Case]:
 def table(cases: Sequence[Case]) -> str:
     """Returns the cases in markdown, one line a command and fault."""
     lines = [
-        "| command | fault | cases | ended equal | of these after one clear line | failures |",
-        "|---|---|" + "---:|" * 4,
+        "| command | fault | cases | disturbed | ended equal | of these after one clear line | failures |",
+        "|---|---|" + "---:|" * 5,
     ]
     together = [
         (command, fault, [case for case in cases if (case.command, case.fault) == (command, fault)])
@@ -95,7 +95,8 @@ def table(cases: Sequence[Case]) -> str:
         if part:
             failed = sum(bool(case.failure) for case in part)
             one_line = sum(case.in_one_line for case in part)
-            lines.append(f"| {command} | {fault} | {len(part)} | {len(part) - failed} | {one_line} | {failed} |")
+            numbers = len(part), sum(case.times for case in part), len(part) - failed, one_line, failed
+            lines.append(f"| {command} | {fault} | {' | '.join(map(str, numbers))} |")
     return "\n".join(lines)
 
 

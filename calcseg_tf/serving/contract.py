@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from calcseg_tf.models import ModelConfig
 
 __all__ = [
+    "CHECKSUMS_FILE",
     "CLIENT",
     "CONTRACT_VERSION",
     "CONTRACT_VERSION_KEY",
@@ -48,6 +49,7 @@ SIGNATURES_KEY = "signatures"
 
 EXTRA_DIR = "assets.extra"
 METADATA_FILE = "metadata.json"
+CHECKSUMS_FILE = "SHA256SUMS"
 WARM_UP_FILE = "tf_serving_warmup_requests"
 
 _TILE_PX = 512

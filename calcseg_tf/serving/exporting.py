@@ -1,5 +1,6 @@
 """Version folders as TF Serving wants them: <output_dir>/<number>/saved_model.pb."""
 
+import hashlib
 import json
 import pathlib
 import re
@@ -10,7 +11,7 @@ import keras
 from calcseg_tf.checkpointing import full_disk_told
 from calcseg_tf.model_directory import CONFIG_FILE, ModelInfo, load_network, weights_sha256
 from calcseg_tf.only_run import only_run_in
-from calcseg_tf.serving.contract import EXTRA_DIR, METADATA_FILE
+from calcseg_tf.serving.contract import CHECKSUMS_FILE, EXTRA_DIR, METADATA_FILE
 from calcseg_tf.serving.metadata import metadata_text
 from calcseg_tf.serving.signatures import ServedModel, save_model
 from calcseg_tf.serving.warm_up import write_warm_up
@@ -27,7 +28,8 @@ def export_version(model_dir: pathlib.Path, output_dir: pathlib.Path, version: i
     """Exports a model directory as a new version, whole or not at all.
 
     In `assets.extra/` go along the model's `config.json`, `metadata.json` with all that a client must know, and the
-    requests by which a server warms up.
+    requests by which a server warms up, and `SHA256SUMS` of all the files: TensorFlow loads some damaged models without
+    a word, `sha256sum --check assets.extra/SHA256SUMS` in the version's folder tells.
 
     Args:
         model_dir: A trained or imported model.
@@ -82,3 +84,13 @@ def _fill(partial: pathlib.Path, model_dir: pathlib.Path, network: keras.Model, 
     (extra / CONFIG_FILE).write_text(config, encoding="utf-8")
     (extra / METADATA_FILE).write_text(metadata, encoding="utf-8")
     write_warm_up(extra, served.tiles, name)
+    (extra / CHECKSUMS_FILE).write_text(_checksums(partial), encoding="utf-8")
+
+
+def _checksums(folder: pathlib.Path) -> str:
+    """Returns a line a file, as `sha256sum` writes and reads it."""
+    lines = []
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.relative_to(folder).as_posix()}\n")
+    return "".join(lines)

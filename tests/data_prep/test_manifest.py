@@ -98,17 +98,39 @@ def test_the_manifest_is_frozen(manifest):
         manifest.intensity_mean = 0.0
 
 
-def test_every_flipped_bit_is_refused_or_shows_in_the_text(manifest, tmp_path):
+def test_every_flipped_bit_is_refused_or_changes_nothing(manifest, tmp_path):
     text = render_manifest(manifest).encode()
     path = tmp_path / "manifest.json"
-    unseen = []
+    passed, unseen = [], []
     for position in range(len(text)):
         damaged = bytearray(text)
         damaged[position] ^= 1 << (position % 7)
         path.write_bytes(damaged)
         try:
-            if render_manifest(read_manifest(tmp_path)).encode() == damaged:
+            read = read_manifest(tmp_path)
+        except InputError:
+            pass
+        else:
+            passed.append((position, dataclasses.replace(read, directory=manifest.directory) == manifest))
+        try:
+            if render_manifest(read_manifest(tmp_path, changed=True)).encode() == damaged:  # what `verify` compares
                 unseen.append(position)
         except InputError:
             continue
     assert unseen == []
+    # The name of the checksum and the e of an exponent.
+    assert {equal for _, equal in passed} == {True}
+    assert len(passed) <= len("sha256_of_the_rest") + text.count(b"e-")
+
+
+def test_a_changed_manifest_is_refused_and_one_without_a_checksum_is_not(manifest, tmp_path):
+    document = json.loads(render_manifest(manifest))
+    document["intensity"]["mean"] *= 0.5
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(InputError, match="changed since it was written: its own checksum does not fit"):
+        read_manifest(tmp_path)
+    assert read_manifest(tmp_path, changed=True).intensity_mean == document["intensity"]["mean"]
+    del document["sha256_of_the_rest"]
+    path.write_text(json.dumps(document))
+    assert read_manifest(tmp_path).intensity_mean == document["intensity"]["mean"]

@@ -2,6 +2,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -102,6 +103,24 @@ def test_the_config_goes_along(exported, model_dir):
     extra = exported / "assets.extra" / "config.json"
     assert extra.read_bytes() == (model_dir / "config.json").read_bytes()
     assert json.loads(extra.read_text())["disclaimer"] == DISCLAIMER
+
+
+def test_a_changed_bit_of_any_file_shows_in_its_checksum(exported, tmp_path):
+    sums = pathlib.Path("assets.extra", "SHA256SUMS")
+    copy = shutil.copytree(exported, tmp_path / "1")
+
+    def check():
+        line = ["sha256sum", "--check", "--strict", "--quiet", sums]
+        return subprocess.run(line, cwd=copy, capture_output=True, text=True, check=False)
+
+    assert check().returncode == 0
+    files = {path.relative_to(copy) for path in copy.rglob("*") if path.is_file()}
+    assert {pathlib.Path(line[66:]) for line in (copy / sums).read_text().splitlines()} == files - {sums}
+    for name in files - {sums}:
+        whole = (copy / name).read_bytes()
+        (copy / name).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        assert f"{name}: FAILED" in check().stdout
+        (copy / name).write_bytes(whole)
 
 
 def test_metadata_lie_beside_the_model_and_are_served_as_they_lie(exported, model_dir, signatures):

@@ -1,9 +1,15 @@
+import hashlib
+import os
 import random
+import signal
+import subprocess
+import sys
 
 import pytest
 
 from tools.fault_cases import FAULTS, Case, applies, run_case
 from tools.fault_commands import World, difference, left_over
+from tools.fault_processes import fork_command
 from tools.faults import read_results, table
 
 
@@ -27,6 +33,45 @@ def test_a_disturbed_conversion_ends_as_an_undisturbed_one(world, tmp_path, faul
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if applies(fault, "convert")])
 def test_a_conversion_disturbed_in_any_way_ends_as_an_undisturbed_one(world, tmp_path, fault):
     check(world, "convert", fault, random.randrange(1 << 32), tmp_path)
+
+
+def test_a_forked_command_is_told_of_as_a_process(tmp_path):
+    running = fork_command("http.server", ["0"], tmp_path, tmp_path)
+    assert running.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        running.wait(0.01)
+    os.killpg(running.pid, signal.SIGKILL)
+    assert (running.wait(), running.poll()) == (-signal.SIGKILL, -signal.SIGKILL)
+    printed = fork_command("json.tool", ["--no-such-flag"], tmp_path, tmp_path)
+    assert printed.wait() == 2
+    assert "unrecognized arguments: --no-such-flag" in (tmp_path / "stderr").read_text()
+
+
+@pytest.mark.parametrize(("listed", "failure"), [("model", "files differ: 1/"), ("other", "not noticed")])
+def test_a_changed_bit_of_a_result_must_show_in_its_checksums(tmp_path, listed, failure):
+    class Exported(World):
+        def __init__(self):
+            self.inputs = tmp_path
+
+        def undisturbed(self, name):
+            return tmp_path / "result", 0.1
+
+        def line(self, name, inputs, out):  # makes nothing of what was removed
+            return [sys.executable, "-m", "json.tool", "--help"]
+
+    folder = tmp_path / "result" / "1"
+    (folder / "assets.extra").mkdir(parents=True)
+    for name in ("model", "other"):
+        (folder / name).write_bytes(b"x" * 10_000)
+    digest = hashlib.sha256(b"x" * 10_000).hexdigest()
+    (folder / "assets.extra" / "SHA256SUMS").write_text(f"{digest}  {listed}\n")
+    number = next(each for each in range(99) if chosen(each, 3) == 1)  # of the files in order: "model"
+    case = run_case(Exported(), "export", "changed bit of the result", number, tmp_path / "case")
+    assert failure in case.failure
+
+
+def chosen(number, files):
+    return random.Random(f"export changed bit of the result {number}").choice(range(files))
 
 
 def test_a_difference_and_what_is_left_are_seen(tmp_path):
@@ -60,13 +105,13 @@ def test_a_result_that_is_not_the_undisturbed_one_is_a_failure(tmp_path):
 
 def test_the_table_counts_the_cases_of_a_file_that_is_gone_on_with(tmp_path):
     cases = [
-        Case("convert", "full disk", 0, True, "", ""), Case("convert", "full disk", 1, False, "", ""),
+        Case("convert", "full disk", 0, True, "", ""), Case("convert", "full disk", 1, False, "", "", 3),
         Case("train", "permission", 0, False, "left: .x.partial", ""),
     ]  # fmt: skip
     lines = table(cases).splitlines()
     assert lines[2:] == [
-        "| convert | full disk | 2 | 2 | 1 | 0 |",
-        "| train | permission | 1 | 0 | 0 | 1 |",
-        "| together |  | 3 | 2 | 1 | 1 |",
+        "| convert | full disk | 2 | 4 | 2 | 1 | 0 |",
+        "| train | permission | 1 | 1 | 0 | 0 | 1 |",
+        "| together |  | 3 | 5 | 2 | 1 | 1 |",
     ]
     assert read_results(tmp_path / "nowhere") == []
