@@ -130,15 +130,16 @@ class World:
 
     def undisturbed(self, name: str) -> tuple[pathlib.Path, float]:
         """Returns the folder that a command writes when nothing disturbs it, and the seconds that it takes."""
-        out = self.inputs / {"convert": "records", "train": "model"}.get(name, f"result-{name}")
+        out = self.inputs / {"convert": "records", "train": "model"}.get(name, f"result-{name}/out")
         if name not in self._seconds:
             for needed in COMMANDS[name].needs:
                 self.undisturbed(needed)
             with tempfile.TemporaryDirectory() as folder:
-                start = time.monotonic()
                 scratch = pathlib.Path(folder)
                 _, _, module, *arguments = self.line(name, self.inputs, out)
-                if fork_command(module, arguments, scratch, scratch).wait():
+                running = fork_command(module, arguments, scratch, scratch)
+                start = time.monotonic()  # what forks has imported TensorFlow by now
+                if running.wait():
                     raise RuntimeError(f"{name} fails undisturbed: {(scratch / 'stderr').read_text(encoding='utf-8')}")
             self._seconds[name] = time.monotonic() - start
         return out, self._seconds[name]
@@ -167,15 +168,21 @@ def left_over(folder: pathlib.Path) -> list[str]:
     return [name for name in names if any(mark in name for mark in marks)]
 
 
-def difference(one: pathlib.Path, other: pathlib.Path) -> str:
+def difference(one: pathlib.Path, other: pathlib.Path, same_weights: bool = True) -> str:
     """Returns how two results differ, "" where they are equal: in names of files and in bytes.
 
     Less is promised of these: weights are equal as arrays, a history but for the rate, the index of a run but for
     status and seconds, a SavedModel by what it holds beside its graph. What depends on when a run was stopped is
     left out: checkpoints, TensorBoard, the log.
+
+    Args:
+        one: Folder.
+        other: Likewise.
+        same_weights: The file of weights is the same byte for byte; else what tells its digest is left out too.
     """
+    left_out = (*_NOT_COMPARED, *(() if same_weights else _OF_THE_WEIGHTS))
     names = [{path.relative_to(each).as_posix() for path in each.rglob("*") if path.is_file()} for each in (one, other)]
-    kept = [{name for name in found if not any(fnmatch.fnmatch(name, out) for out in _NOT_COMPARED)} for found in names]
+    kept = [{name for name in found if not any(fnmatch.fnmatch(name, out) for out in left_out)} for found in names]
     if kept[0] != kept[1]:
         return f"files differ: {', '.join(sorted(kept[0] ^ kept[1]))}"
     for name in sorted(kept[0]):
@@ -213,6 +220,7 @@ _NOT_COMPARED = (
     "*/fingerprint.pb",
     "*/SHA256SUMS",
 )
+_OF_THE_WEIGHTS = ("*/metadata.json", "*/statistics.json", "*/report.html", "*.dcm")
 _RULES: Mapping[str, Callable[[pathlib.Path], object]] = {
     "*.weights.h5": _arrays,
     "history.json": _history,
