@@ -13,9 +13,13 @@ from absl import app, flags, logging
 from data_prep.errors import InputError
 from data_prep.help_page import define_help, is_required
 
-__all__ = ["DISCLAIMER", "run", "split_options"]
+__all__ = ["DISCLAIMER", "DISCLAIMER_COLUMN", "run", "split_options"]
 
 DISCLAIMER = "Research use only. Not a medical device, not for diagnosis."
+
+# The last column of tables about patients' images, always empty: its name says it even where there is no row, and a
+# line of comment would be read as a row.
+DISCLAIMER_COLUMN = "research_use_only_not_for_diagnosis"
 
 _DEBUG = flags.DEFINE_bool("debug", False, "Show the traceback of an error.")
 

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from data_prep.errors import InputError
 from data_prep.quiet import quiet
@@ -64,11 +65,19 @@ def grey_png_size(path: pathlib.Path, bits: int | None = None) -> tuple[int, int
         raise InputError(error.rule, path) from None
 
 
-def encode_png(pixels: np.ndarray) -> bytes:
-    """Encodes uint8 or uint16 [height, width] as a greyscale PNG of the same depth."""
+def encode_png(pixels: np.ndarray, comment: str = "") -> bytes:
+    """Encodes uint8 or uint16 [height, width] as a greyscale PNG of the same depth.
+
+    Args:
+        pixels: The image.
+        comment: Kept in the file as text beside the pixels; in Latin-1.
+    """
     buffer = io.BytesIO()
+    text = PngInfo()
+    if comment:
+        text.add_text("Comment", comment)
     # Runs alone: within 3 % of the size of any level on mammograms, and the fastest (benchmarks/encoding.py).
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1, compress_type=zlib.Z_RLE, pnginfo=text)
     return buffer.getvalue()
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 
 from calcseg_tf.prediction import Outcome, Status
 from data_prep.atomic import write_text
+from data_prep.command import DISCLAIMER_COLUMN
 from data_prep.tables import write_table
 
 __all__ = ["INDEX_COLUMNS", "INDEX_FILE", "write_index"]
 
 INDEX_FILE = "predictions.csv"
-INDEX_COLUMNS = ("input", "result", "status", "reason", "count", "seconds", "megapixels", "notes")
+INDEX_COLUMNS = ("input", "result", "status", "reason", "count", "seconds", "megapixels", "notes", DISCLAIMER_COLUMN)
 
 
 def write_index(output_dir: pathlib.Path, outcomes: Iterable[Outcome]) -> None:
@@ -34,6 +35,7 @@ def write_index(output_dir: pathlib.Path, outcomes: Iterable[Outcome]) -> None:
             None if outcome.seconds is None else f"{outcome.seconds:.2f}",
             None if outcome.megapixels is None else f"{outcome.megapixels:.3f}",
             "; ".join(outcome.notes),
+            None,
         ])  # fmt: skip
     write_table(text, INDEX_COLUMNS, rows)
     write_text(output_dir / INDEX_FILE, text.getvalue())

@@ -10,6 +10,7 @@ from calcseg_tf.clinical.clusters import (
     SEGMENTAL_ELONGATION,
 )
 from calcseg_tf.clinical.components import SURROUNDINGS_MM, SURROUNDINGS_PX
+from data_prep.command import DISCLAIMER_COLUMN
 
 __all__ = ["DEFINITIONS"]
 
@@ -88,4 +89,6 @@ _CLUSTERS = {
     ),
 }
 
-DEFINITIONS = {**_CALCIFICATION, **_SETS, **_CLUSTERS, "undefined": "Why a figure is null."}
+_TABLE = {DISCLAIMER_COLUMN: "Last column of the table, always empty: its name says it where there is no row too."}
+
+DEFINITIONS = {**_CALCIFICATION, **_SETS, **_CLUSTERS, **_TABLE, "undefined": "Why a figure is null."}

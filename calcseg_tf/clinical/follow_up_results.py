@@ -18,7 +18,7 @@ from calcseg_tf.clinical.matching import GATE_MM, GATE_PX, NEIGHBOUR_SHARE, RESI
 from calcseg_tf.clinical.page.comparison import write_comparison_page
 from calcseg_tf.clinical.results import replace_folder, require_replaceable, sweep_partial
 from calcseg_tf.only_run import only_run_in
-from data_prep.command import DISCLAIMER
+from data_prep.command import DISCLAIMER, DISCLAIMER_COLUMN
 
 __all__ = ["CHANGES_FILE", "COMPARISON_FILE", "FIGURE_FILE", "PAGE_FILE", "comparison_content", "write_comparison"]
 
@@ -203,7 +203,9 @@ def _write_changes(follow_up: FollowUp, path: pathlib.Path) -> None:
     distance = f"distance_{follow_up.unit}"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(
-            file, ["status", *sides, "place_row", "place_column", distance, "area_ratio"], lineterminator="\n"
+            file,
+            ["status", *sides, "place_row", "place_column", distance, "area_ratio", DISCLAIMER_COLUMN],
+            lineterminator="\n",
         )
         writer.writeheader()
         for change in follow_up.changes or ():

@@ -23,7 +23,7 @@ from calcseg_tf.clinical.shape_statistics import ShapeStatistics
 from calcseg_tf.clinical.statistics import ImageStatistics, measure
 from calcseg_tf.only_run import only_run_in
 from calcseg_tf.probability_map import to_codes
-from data_prep.command import DISCLAIMER
+from data_prep.command import DISCLAIMER, DISCLAIMER_COLUMN
 from data_prep.errors import InputError
 from data_prep.mammogram import SpacingSource
 from data_prep.png import encode_png
@@ -94,7 +94,7 @@ def write_prediction(
     partial = output_dir / f".{stem}.{uuid.uuid4().hex[:12]}.partial"
     partial.mkdir(parents=True)
     try:
-        (partial / PROBABILITY_FILE).write_bytes(encode_png(codes))
+        (partial / PROBABILITY_FILE).write_bytes(encode_png(codes, DISCLAIMER))
         _write_calcifications(statistics, partial / CALCIFICATIONS_FILE)
         write_overlay(partial / OVERLAY_FILE, intensity, codes, statistics, stem)
         write_report(partial / REPORT_FILE, intensity, codes, statistics, stem)
@@ -164,8 +164,8 @@ def _write_calcifications(statistics: ImageStatistics, path: pathlib.Path) -> No
     names = [field.name for field in dataclasses.fields(Calcification)]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows([getattr(found, name) for name in names] for found in statistics.calcifications)
+        writer.writerow([*names, DISCLAIMER_COLUMN])
+        writer.writerows([*(getattr(found, name) for name in names), None] for found in statistics.calcifications)
 
 
 def _write_statistics(

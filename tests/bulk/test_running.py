@@ -72,6 +72,7 @@ def rows(out):
 def test_one_bad_file_stops_nothing_and_every_image_is_in_the_index(archive, tmp_path):
     report = predict(archive, tmp_path / "out")
     table = rows(tmp_path / "out")
+    assert list(table[0])[-1] == "research_use_only_not_for_diagnosis"
     assert [(row["input"], row["result"], row["status"]) for row in table] == [
         ("broken.dcm", "", "failed"),
         ("case1/a.dcm", "case1/a", "predicted"),

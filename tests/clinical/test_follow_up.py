@@ -123,7 +123,9 @@ def test_the_folder_holds_json_csv_and_picture(tmp_path, aligned):
     sizes = {path.name: path.stat().st_size for path in (tmp_path / "out").iterdir()}
     assert content["files"] == {name: sizes[name] for name in ("comparison.csv", "comparison.html", "comparison.png")}
     with (tmp_path / "out" / "comparison.csv").open() as file:
-        rows = list(csv.DictReader(file))
+        table = csv.DictReader(file)
+        rows = list(table)
+    assert table.fieldnames[-1] == "research_use_only_not_for_diagnosis"
     assert [row["status"] for row in rows] == (["persisted"] * 7 if aligned else [])
 
 

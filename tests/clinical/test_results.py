@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from calcseg_tf.clinical import Cluster, ImageStatistics, measure, write_prediction
 from calcseg_tf.clinical.results import sweep_partial
@@ -63,6 +64,19 @@ def test_finds_and_evaluation_count_alike(tmp_path):
     evaluation = Evaluation(threshold=0.6)
     evaluation.add(_case()[1], np.zeros((90, 70), np.uint8), "1", "a")
     assert evaluation.result(0).figures["at_threshold.false_positives_per_image"].value == statistics.count
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_every_file_says_that_it_is_not_for_diagnosis(tmp_path, found):
+    intensity, probability = _case()
+    write_prediction(tmp_path, "case", intensity, probability * found, 0.6, *_SPACING, _MODEL, _SOURCE)
+    folder = tmp_path / "case"
+    with Image.open(folder / "probability.png") as image:
+        assert image.info["Comment"] == DISCLAIMER
+    header = (folder / "calcifications.csv").read_text().splitlines()[0]
+    assert header.endswith(",research_use_only_not_for_diagnosis")
+    assert json.loads((folder / "statistics.json").read_text())["disclaimer"] == DISCLAIMER
+    assert DISCLAIMER in (folder / "report.html").read_text()
 
 
 def test_statistics_json_holds_the_contract(tmp_path):

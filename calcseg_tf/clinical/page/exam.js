@@ -70,6 +70,7 @@ class Exam {
     const told = Number(statistics.threshold.toPrecision(6)) + (this.at === this.data.operating ? " (operating threshold)" : "");
     this.tell("threshold", this.at, `p ≥ ${told}`);
     fillList(this.find(".figures"), figuresOf(statistics));
+    fillSizes(this.find(".sizes"), statistics.size_histogram);
     fillClusters(this.find(".clusters"), statistics.clusters, this.step.clusters_reason, ({ hull }) => this.showOutline(hull));
     this.table.fill(listed, calcificationColumns(this.step, this.mm));
     this.selected = this.pointed = null;

@@ -205,14 +205,14 @@ class FollowUp {
     stroked(context, 1.6, () => polygon(context, viewer, this.data.regions[side], true), [12, 4, 3, 4]);
     const top = this.data.regions[side].reduce((a, b) => (b[0] < a[0] ? b : a));
     const [x, y] = viewer.toScreen(...top);
-    written(context, "Region", x + 4, y - 6);
+    labelled(context, viewer, "Region", x + 4, y - 6);
     if (exam.marks) this.drawChanges(context, viewer, side);
     if (this.cursor?.side === side) drawCross(context, ...viewer.toScreen(...this.cursor.place));
   }
 
   drawChanges(context, viewer, side) {
     const { step } = this.exams[side];
-    const found = inSight(viewer, step, MOST_MARKS).filter((i) => this.changeOf[side].has(i + 1));
+    const found = inSight(viewer, step).filter((i) => this.changeOf[side].has(i + 1));
     for (const i of found) {
       const status = this.statuses.get(this.changes[this.changeOf[side].get(i + 1) - 1].status);
       const [x, y] = viewer.toScreen(step.row[i], step.column[i]);

@@ -27,6 +27,12 @@ _KEYS = (
 )  # fmt: skip
 
 
+_DESCRIPTORS = (
+    "The distribution is a descriptor in BI-RADS' words by stated rules, not a diagnosis; rules and definitions are in "
+    "the JSON file beside this page."
+)
+
+
 def document(title: str, unscripted: str, *content: Content, kind: str = "report") -> str:
     """Builds a page. It loads nothing, and its content security policy forbids all but its own script.
 
@@ -137,9 +143,19 @@ def _panel(figures: str) -> Markup:
         _display(),
         element(
             "div",
-            element("section", element("h2", figures), element("dl", class_="figures", aria_live="polite")),
+            element(
+                "section",
+                element("h2", figures),
+                element("dl", class_="figures", aria_live="polite"),
+                element("div", class_="sizes"),
+            ),
             _region(),
-            element("section", element("h2", "Clusters"), element("div", class_="clusters")),
+            element(
+                "section",
+                element("h2", "Clusters"),
+                element("div", class_="clusters"),
+                element("p", _DESCRIPTORS, class_="hint"),
+            ),
             _calcifications(),
             class_="details",
         ),

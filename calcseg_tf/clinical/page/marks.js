@@ -1,7 +1,9 @@
 // What is drawn over the picture: calcifications, clusters, region, scale. White on black: seen on any tissue, and
 // told apart by shape, not by colour.
 
-const MOST_MARKS = 2000; // drawn at once
+const MOST_CIRCLES = 2000; // in sight; more would be one blot, and slow: all of them are dots then
+const LABEL_FONT = "bold 13px system-ui, sans-serif";
+const LABEL_REACH = 60; // screen pixels outside the picture, within which a label is moved in
 const OUTLINES_FROM = 4; // screen pixels an image pixel, from which on outlines follow the pixels
 
 function stroked(context, width, path, dash = []) {
@@ -18,13 +20,22 @@ function stroked(context, width, path, dash = []) {
 }
 
 function written(context, text, x, y) {
-  context.font = "bold 13px system-ui, sans-serif";
+  context.font = LABEL_FONT;
   context.lineJoin = "round";
   context.lineWidth = 3;
   context.strokeStyle = "#000";
   context.strokeText(text, x, y);
   context.fillStyle = "#fff";
   context.fillText(text, x, y);
+}
+
+/** Writes what names a place, moved in from the picture's edges as far as it takes to be read whole. */
+function labelled(context, viewer, text, x, y) {
+  context.font = LABEL_FONT;
+  const most = viewer.width - context.measureText(text).width - 4;
+  const inside = x > -LABEL_REACH && x < viewer.width + LABEL_REACH && y > -LABEL_REACH && y < viewer.height + LABEL_REACH;
+  // What is far out of sight stays there.
+  if (inside) written(context, text, Math.max(4, Math.min(x, most)), Math.max(14, Math.min(y, viewer.height - 6)));
 }
 
 function polygon(context, viewer, corners, closed) {
@@ -41,12 +52,12 @@ function markRadius(viewer, step, i) {
   return Math.max(6, Math.sqrt(step.area_px[i] / Math.PI) * viewer.scale * Math.max(1, viewer.tall) + 4);
 }
 
-/** Returns the indices of the calcifications in sight, at most so many. */
-function inSight(viewer, step, most) {
+/** Returns the indices of the calcifications in sight. */
+function inSight(viewer, step) {
   const [top, left] = viewer.toImage(-20, -20);
   const [bottom, right] = viewer.toImage(viewer.width + 20, viewer.height + 20);
   const found = [];
-  for (let i = 0; i < step.row.length && found.length < most; i++) {
+  for (let i = 0; i < step.row.length; i++) {
     const row = step.row[i], column = step.column[i];
     if (row >= top && row <= bottom && column >= left && column <= right) found.push(i);
   }
@@ -59,15 +70,26 @@ function drawCalcifications(context, viewer, step, statusOf) {
     stroked(context, 1.5, () => outlines(context, viewer, step.code));
     return;
   }
+  const found = inSight(viewer, step).filter((i) => !statusOf(i + 1));
+  if (found.length > MOST_CIRCLES) return drawDots(context, viewer, step, found);
   stroked(context, 1.2, () => {
-    for (const i of inSight(viewer, step, MOST_MARKS)) {
-      if (statusOf(i + 1)) continue;
+    for (const i of found) {
       const [x, y] = viewer.toScreen(step.row[i], step.column[i]);
       const radius = markRadius(viewer, step, i);
       context.moveTo(x + radius, y);
       context.arc(x, y, radius, 0, 2 * Math.PI);
     }
   });
+}
+
+function drawDots(context, viewer, step, found) {
+  for (const [colour, side] of [["#000", 4], ["#fff", 2]]) {
+    context.fillStyle = colour;
+    for (const i of found) {
+      const [x, y] = viewer.toScreen(step.row[i], step.column[i]);
+      context.fillRect(x - side / 2, y - side / 2, side, side);
+    }
+  }
 }
 
 /** Adds the edges between pixels at or above a code and those below to the path, as far as they are in sight. */
@@ -99,7 +121,7 @@ function drawClusters(context, viewer, clusters) {
     stroked(context, 1.6, () => polygon(context, viewer, cluster.hull, true), [7, 5]);
     const top = cluster.hull.reduce((a, b) => (b[0] < a[0] ? b : a));
     const [x, y] = viewer.toScreen(...top);
-    written(context, `Cluster ${cluster.id}`, x + 8, y - 8);
+    labelled(context, viewer, `Cluster ${cluster.id}`, x + 8, y - 8);
   }
 }
 
@@ -108,14 +130,14 @@ function drawSelected(context, viewer, step, id) {
   const [x, y] = viewer.toScreen(step.row[i], step.column[i]);
   const half = markRadius(viewer, step, i) + 6;
   drawBrackets(context, x, y, half);
-  written(context, String(id), x + half + 5, y + 5);
+  labelled(context, viewer, String(id), x + half + 5, y + 5);
 }
 
 /** Draws where a calcification would be that only the other exam has. */
 function drawPointed(context, viewer, [row, column]) {
   const [x, y] = viewer.toScreen(row, column);
   drawBrackets(context, x, y, 18);
-  written(context, "not found here", x + 23, y + 5);
+  labelled(context, viewer, "not found here", x + 23, y + 5);
 }
 
 function drawBrackets(context, x, y, half) {

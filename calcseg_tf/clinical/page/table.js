@@ -12,7 +12,7 @@ function figuresOf(statistics) {
   figures.push(["Clusters", statistics.clusters ? String(statistics.clusters.length) : "–"]);
   figures.push(["Extent", withUnit(mm ? statistics.extent_mm : statistics.extent_px, 1, mm ? "mm" : "px")]);
   figures.push(["Nearest neighbour, mean", withUnit(nearest ? nearest.mean : null, 2, mm ? "mm" : "px")]);
-  if (mm) figures.push(["Density in the breast", withUnit(statistics.density_per_cm2, 2, "per cm²")]);
+  if (mm) figures.push(["Density", withUnit(statistics.density_per_cm2, 2, "per cm² of breast")]);
   return figures;
 }
 
@@ -41,13 +41,33 @@ function fillList(list, pairs) {
   list.replaceChildren(...pairs.flatMap(([name, text]) => [make("dt", name), make("dd", text)]));
 }
 
+/** Fills in how many calcifications have which equivalent diameter, as numbers and bars, up to the largest there is. */
+function fillSizes(place, { unit, edges, counts }) {
+  const shown = counts.findLastIndex((count) => count > 0) + 1;
+  if (!shown) return place.replaceChildren();
+  const table = make("table", null);
+  table.append(make("caption", "Calcifications by equivalent diameter"), make("tbody", null));
+  const most = Math.max(...counts);
+  for (let i = 0; i < shown; i++) {
+    const size = i + 1 < edges.length ? `${edges[i]} to ${edges[i + 1]} ${unit}` : `${edges[i]} ${unit} and more`;
+    const bar = make("div", null, { "aria-hidden": "true" });
+    bar.style.width = counts[i] ? `max(1px, ${(100 * counts[i]) / most}%)` : "0";
+    const cell = make("td", null);
+    cell.append(bar);
+    const row = table.tBodies[0].insertRow();
+    row.append(make("th", size, { scope: "row" }), make("td", String(counts[i])), cell);
+  }
+  place.replaceChildren(table);
+}
+
 const CLUSTER_COLUMNS = [
   ["Cluster", (c) => String(c.id)],
   ["Count", (c) => String(c.count)],
-  ["Lie", (c) => c.distribution],
+  ["Distribution", (c) => c.distribution],
   ["Mean area, mm²", (c) => fixed(c.mean_area_mm2, 4)],
   ["STD (n − 1)", (c) => fixed(c.std_area_mm2, 4)],
   ["Extent, mm", (c) => fixed(c.extent_mm, 1)],
+  ["Nearest, mm", (c) => fixed(c.nearest_neighbour_mm?.mean, 2)],
   ["Per cm²", (c) => fixed(c.density_per_cm2, 2)],
 ];
 

@@ -1,7 +1,10 @@
 """report.html in a real browser: what it shows is what `measure` and `measure_region` say."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from calcseg_tf.clinical import Region, measure_region
 from calcseg_tf.clinical.page.steps import measure_steps
@@ -11,6 +14,8 @@ from tests.fakes.browser import Browser
 _SPACINGS = {"mm": (0.05, 0.07), "px": None}
 _FILL = """(selector) => { const list = document.querySelectorAll(selector + ' dt');
   return Object.fromEntries([...list].map((dt) => [dt.textContent, dt.nextElementSibling.textContent])); }"""
+
+_SIZES = "[...document.querySelectorAll('.sizes tr')].map((tr) => [...tr.cells].map((cell) => cell.textContent))"
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +93,16 @@ def _nearest(found, unit):
     return printed(None if distances is None else distances.mean, 2, unit)
 
 
+def _sizes(histogram):
+    """Returns the rows of the size histogram, up to the largest calcification."""
+    ends = [*(f" to {edge:g} {histogram.unit}" for edge in histogram.edges[1:]), f" {histogram.unit} and more"]
+    rows = [
+        [f"{edge:g}{end}", str(count), ""]
+        for edge, end, count in zip(histogram.edges, ends, histogram.counts, strict=True)
+    ]
+    return rows[: max((number + 1 for number, count in enumerate(histogram.counts) if count), default=0)]
+
+
 @pytest.mark.parametrize("unit", ["mm", "px"])
 def test_the_figures_are_those_of_measure_at_every_threshold(browser, pages, unit):
     intensity, codes = case()
@@ -100,8 +115,9 @@ def test_the_figures_are_those_of_measure_at_every_threshold(browser, pages, uni
         if unit == "mm":
             expected["Micro / macro"] = f"{step.micro_count} / {step.macro_count}"
             expected["Clusters"] = str(len(step.clusters))
-            expected["Density in the breast"] = printed(step.density_per_cm2, 2, "per cm²")
+            expected["Density"] = printed(step.density_per_cm2, 2, "per cm² of breast")
         assert _listed(browser, ".figures") == expected
+        assert browser.get(_SIZES) == _sizes(step.size_histogram)
         told = _text(browser, "input[name=threshold] + output")
         assert told == f"p ≥ {step.threshold:g}" + (" (operating threshold)" if step.threshold == OPERATING else "")
     assert browser.complaints == []
@@ -330,6 +346,28 @@ def test_more_calcifications_than_can_be_listed(browser, pages):
     assert "Lower thresholds are not offered" in _text(browser, ".listed")
     _type_region(browser, "0,0 99,499")
     assert _listed(browser, ".measured")["Calcifications"] == "12500"
+
+
+def test_all_of_very_many_calcifications_are_marked(browser, pages):
+    browser.open(pages["many"])
+    browser.get("document.querySelector('canvas').focus()")
+    browser.key("h")
+    browser.get("new Promise((done) => setTimeout(done, 200))")
+    shown = np.asarray(Image.open(io.BytesIO(browser.screenshot())).convert("L"))
+    for row, column in ((20, 20), (480, 20), (20, 480), (480, 480)):
+        x, y = (int(each) for each in _on_screen(browser, row, column, (500, 500)))
+        assert shown[y - 6 : y + 6, x - 6 : x + 6].max() > 200
+
+
+@pytest.mark.parametrize(
+    ("place", "written"),
+    [((50, 50), (50, 50)), ((290, -3), (216, 14)), ((-50, 203), (4, 194)), ((900, 50), None), ((50, -90), None)],
+)
+def test_labels_stand_whole_in_the_picture(browser, pages, place, written):
+    browser.open(pages["mm"])
+    context = "{ measureText: () => ({ width: 80 }), strokeText() {}, fillText: (_, ...at) => { where = at; } }"
+    call = f"labelled({context}, {{ width: 300, height: 200 }}, 'Cluster 1', {place[0]}, {place[1]})"
+    assert browser.get(f"(() => {{ let where = null; {call}; return where; }})()") == (written and list(written))
 
 
 def test_html_in_names_stays_text(browser, pages):
