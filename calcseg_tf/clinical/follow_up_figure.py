@@ -71,7 +71,7 @@ def table_lines(follow_up: FollowUp) -> list[str]:
     lines = [f"{'':<18}{'prior':>9}{'current':>9}{'difference':>12}"]
     for each in follow_up.table:
         if each.name in names:
-            form = "d" if each.name == "count" else ".2f" if unit == "mm2" else ".1f"
+            form = "d" if each.name == "count" else ".4f" if unit == "mm2" else ".2f"  # as the pages round
             cells = [
                 "-" if value is None else format(value, sign + form)
                 for value, sign in ((each.prior, ""), (each.current, ""), (each.difference, "+"))

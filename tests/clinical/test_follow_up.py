@@ -45,8 +45,8 @@ def test_the_table_of_the_papers_fig_7_with_differences():
     assert table_lines(found) == [
         "                      prior  current  difference",
         "calcifications            7       11          +4",
-        "mean area, mm2         0.57     0.59       +0.02",
-        "STD of area, mm2       0.23     0.61       +0.37",  # of the figures before they are rounded
+        "mean area, mm2       0.5700   0.5900     +0.0200",
+        "STD of area, mm2     0.2339   0.6071     +0.3732",  # the paper: 0.23 and 0.61
     ]
 
 

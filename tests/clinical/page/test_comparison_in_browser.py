@@ -245,3 +245,17 @@ def test_notes_stay_text_and_it_prints(browser, pages):
     assert "Compared although <script>alert(1)</script>." in browser.get("document.querySelector('main').textContent")
     assert browser.call("Page.printToPDF")["data"].startswith("JVBERi")
     assert browser.complaints == []
+
+
+def test_a_phone_shows_the_whole_width_and_what_became_of_the_region_before_the_lists(browser, pages):
+    browser.call("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=2, mobile=True)
+    try:
+        _open(browser, pages)
+        assert browser.get("document.documentElement.scrollWidth") == 390
+        tops = [
+            browser.get(f"document.querySelector({selector!r}).getBoundingClientRect().top")
+            for selector in (".exam:nth-of-type(2) .view", ".follow_up", ".details")
+        ]
+        assert tops == sorted(tops)
+    finally:
+        browser.call("Emulation.clearDeviceMetricsOverride")

@@ -8,6 +8,7 @@ from PIL import Image
 
 from calcseg_tf.clinical import Region, measure_region
 from calcseg_tf.clinical.page.steps import measure_steps
+from data_prep.command import DISCLAIMER
 from tests.clinical.page.making import OPERATING, case, measured, printed, written
 from tests.fakes.browser import Browser
 
@@ -389,3 +390,17 @@ def test_the_policy_stops_what_would_load(browser, pages):
 def test_it_prints(browser, pages):
     browser.open(pages["mm"])
     assert browser.call("Page.printToPDF")["data"].startswith("JVBERi")
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    try:
+        # The picture fits below the heading of the first page; heads are repeated with what they say.
+        assert browser.get("document.querySelector('canvas').getBoundingClientRect().height / innerHeight") <= 0.65
+        heads = "[...document.querySelectorAll('thead button')].map((each) => getComputedStyle(each).display)"
+        assert set(browser.get(heads)) == {"contents"}
+    finally:
+        browser.call("Emulation.setEmulatedMedia", media="")
+
+
+def test_every_printed_page_has_the_disclaimer(browser, pages):
+    browser.open(pages["mm"])
+    rules = "[...document.styleSheets[0].cssRules].filter((rule) => rule instanceof CSSPageRule)"
+    assert DISCLAIMER in browser.get(f"{rules}.map((rule) => rule.cssText).join()")
