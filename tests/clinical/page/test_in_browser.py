@@ -8,7 +8,6 @@ from PIL import Image
 
 from calcseg_tf.clinical import Region, measure_region
 from calcseg_tf.clinical.page.steps import measure_steps
-from data_prep.command import DISCLAIMER
 from tests.clinical.page.making import OPERATING, case, measured, printed, written
 from tests.fakes.browser import Browser
 
@@ -360,17 +359,6 @@ def test_all_of_very_many_calcifications_are_marked(browser, pages):
         assert shown[y - 6 : y + 6, x - 6 : x + 6].max() > 200
 
 
-@pytest.mark.parametrize(
-    ("place", "written"),
-    [((50, 50), (50, 50)), ((290, -3), (216, 14)), ((-50, 203), (4, 194)), ((900, 50), None), ((50, -90), None)],
-)
-def test_labels_stand_whole_in_the_picture(browser, pages, place, written):
-    browser.open(pages["mm"])
-    context = "{ measureText: () => ({ width: 80 }), strokeText() {}, fillText: (_, ...at) => { where = at; } }"
-    call = f"labelled({context}, {{ width: 300, height: 200 }}, 'Cluster 1', {place[0]}, {place[1]})"
-    assert browser.get(f"(() => {{ let where = null; {call}; return where; }})()") == (written and list(written))
-
-
 def test_html_in_names_stays_text(browser, pages):
     browser.open(pages["evil"])
     assert _text(browser, "h1") == "<script>alert(1)</script>&"
@@ -385,22 +373,3 @@ def test_the_policy_stops_what_would_load(browser, pages):
     )
     assert loaded is False
     assert any("Content Security Policy" in each for each in browser.complaints)
-
-
-def test_it_prints(browser, pages):
-    browser.open(pages["mm"])
-    assert browser.call("Page.printToPDF")["data"].startswith("JVBERi")
-    browser.call("Emulation.setEmulatedMedia", media="print")
-    try:
-        # The picture fits below the heading of the first page; heads are repeated with what they say.
-        assert browser.get("document.querySelector('canvas').getBoundingClientRect().height / innerHeight") <= 0.65
-        heads = "[...document.querySelectorAll('thead button')].map((each) => getComputedStyle(each).display)"
-        assert set(browser.get(heads)) == {"contents"}
-    finally:
-        browser.call("Emulation.setEmulatedMedia", media="")
-
-
-def test_every_printed_page_has_the_disclaimer(browser, pages):
-    browser.open(pages["mm"])
-    rules = "[...document.styleSheets[0].cssRules].filter((rule) => rule instanceof CSSPageRule)"
-    assert DISCLAIMER in browser.get(f"{rules}.map((rule) => rule.cssText).join()")
