@@ -104,7 +104,10 @@ def test_two_models_are_compared_each_at_its_own_threshold(ended, world):
         alarms[name] = metrics["at_threshold"]["false_positives_per_image"]
         assert metrics["context"]["operating_threshold_rule"] == read_info(world / name).operating_threshold_rule
         assert metrics["context"]["model"]["name"] == "fcn"
+        caution = metrics["bootstrap"].pop("caution")
         assert metrics["bootstrap"] == {"unit": "patient", "samples": 50, "seed": 7, "level": 0.95}
+        assert f"over {metrics['patients']} patients, fewer than 10, intervals are too narrow" in caution
+        assert f"caution: {caution}" in said
     assert alarms == {"strict": 0.0, "loose": 1.0}
     comparison = json.loads((out / "comparison.json").read_text())
     [pair] = comparison["differences"]

@@ -16,6 +16,7 @@ __all__ = [
     "Interval",
     "PixelResamples",
     "band",
+    "few_patients",
     "interval",
     "patient_weights",
     "resample_pixel_scores",
@@ -31,6 +32,20 @@ _TOLERANCE = 1e-12
 
 ONE_PATIENT = "one patient alone cannot be resampled"
 """Why there is no interval where there is none at all."""
+
+# Of n patients there are only (2n - 1)! / (n! (n - 1)!) different resamples, 10 of three, and the variance within one is
+# (n - 1) / n of the patients'.
+FEW_PATIENTS = 10
+
+
+def few_patients(patients: int) -> str:
+    """Returns what must be said of intervals over so few patients; "" where they are many, or where there are none."""
+    if not 1 < patients < FEW_PATIENTS:
+        return ""
+    return (
+        f"over {patients} patients, fewer than {FEW_PATIENTS}, intervals are too narrow and p values too small to "
+        "tell a difference from chance"
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import itertools
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from calcseg_tf.evaluation.bootstrap import LEVEL
+from calcseg_tf.evaluation.bootstrap import LEVEL, few_patients
 from calcseg_tf.evaluation.definitions import definition_of, definitions
 from calcseg_tf.evaluation.evaluation_result import PRIMARY, EvaluationResult
 from calcseg_tf.evaluation.froc import FALSE_ALARM_LIMITS
@@ -142,6 +142,7 @@ def build_comparison(
         "definitions": {"difference": _DIFFERENCE, **{path: definition_of(path, sentences) or "" for path in paths}},
         "bootstrap": {
             "unit": "patient", "samples": result.bootstrap_samples, "seed": result.seed, "level": LEVEL,
+            "caution": few_patients(len(result.patients)),
         },
         "context": dict(context),
         "disclaimer": DISCLAIMER,
@@ -184,7 +185,8 @@ def comparison_tables(data_set: str, scored: Sequence[Scored], differences: Sequ
         blocks.append(aligned([(f"{pair.first} less {pair.second}", f"[{LEVEL:.0%}]", "p"), *rows]))
     reasons = undefined(scored, (AUC, AVERAGE_PRECISION, *(path for _, path in headline_paths(scored[0].result))))
     rules = [f"{each.name}: threshold {each.result.threshold:.4f}, {each.threshold_rule}" for each in scored]
-    blocks += ["\n".join(lines) for lines in (reasons, rules) if lines]
+    few = few_patients(len(scored[0].result.patients))
+    blocks += ["\n".join(lines) for lines in (reasons, rules, [f"caution: {few}"] if few else []) if lines]
     return "\n\n".join(blocks)
 
 

@@ -104,6 +104,7 @@ _DEFINITIONS = {
     "confidence_intervals.*.samples": "Resamples that define the figure.",
     "bootstrap.samples": "Resamples of the patients, with replacement, as many patients each as there are.",
     "bootstrap.seed": "Of the random numbers that draw the resamples.",
+    "bootstrap.caution": "What limits the intervals where the patients are few, else empty.",
     "bootstrap.level": "Share of the resamples between the ends of an interval.",
     "undefined": "Why a figure is null, by its path.",
 }

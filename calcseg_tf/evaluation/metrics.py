@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from calcseg_tf.evaluation.bootstrap import LEVEL, ONE_PATIENT
+from calcseg_tf.evaluation.bootstrap import LEVEL, ONE_PATIENT, few_patients
 from calcseg_tf.evaluation.definitions import definitions
 from calcseg_tf.evaluation.evaluation_result import PRIMARY, EvaluationResult
 from calcseg_tf.evaluation.froc import FALSE_ALARM_LIMITS, FrocCurve
@@ -42,6 +42,7 @@ def build_metrics(result: EvaluationResult, context: Mapping[str, object] | None
         "confidence_intervals": _intervals(result, undefined),
         "bootstrap": {
             "unit": "patient", "samples": result.bootstrap_samples, "seed": result.seed, "level": LEVEL,
+            "caution": few_patients(len(result.patients)),
         },
         "undefined": undefined,
         "definitions": definitions(result.threshold_figures, result.protocols, result.connectivity),
@@ -82,7 +83,8 @@ def summary_table(result: EvaluationResult) -> str:
     if len(result.patients) < 2:
         reasons.add(f"intervals: {ONE_PATIENT}")
     lines += [f"n/a: {reason}" for reason in sorted(reasons - {""})]
-    return "\n".join([*lines, *(f"caution: {each}" for each in cautions(result))])
+    told = [few_patients(len(result.patients)), *cautions(result)]
+    return "\n".join([*lines, *(f"caution: {each}" for each in told if each)])
 
 
 def cautions(result: EvaluationResult) -> list[str]:

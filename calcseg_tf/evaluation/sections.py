@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from calcseg_tf.evaluation.bootstrap import LEVEL, ONE_PATIENT
+from calcseg_tf.evaluation.bootstrap import LEVEL, ONE_PATIENT, few_patients
 from calcseg_tf.evaluation.comparison import (
     Difference,
     Scored,
@@ -85,7 +85,10 @@ def what_was_counted(result: EvaluationResult) -> str:
 
 def intervals_told(result: EvaluationResult) -> str:
     """Says what stands in brackets."""
-    return f"Brackets hold {LEVEL:.0%} intervals over {result.bootstrap_samples:,} resamples of the patients."
+    few = few_patients(len(result.patients))
+    return f"Brackets hold {LEVEL:.0%} intervals over {result.bootstrap_samples:,} resamples of the patients." + (
+        f" Caution: {few}." if few else ""
+    )
 
 
 def caution_notices(scored: Sequence[Scored]) -> list[Markup]:
@@ -147,7 +150,8 @@ def differences_section(scored: Sequence[Scored], differences: Sequence[Differen
         element(
             "p",
             "Both models are resampled with the same patients: an interval that leaves out 0 is a difference by more "
-            "than chance. p is of each figure alone; among twenty that do not differ, one falls below 0.05.",
+            "than chance. p is of each figure alone; among twenty that do not differ, one falls below 0.05."
+            + (f" Not here: {few}." if (few := few_patients(len(scored[0].result.patients))) else ""),
         )
     ]
     for pair in differences:

@@ -22,6 +22,11 @@ def _patients(rng, count):
     return pixels, np.stack([positive, negative], axis=1)
 
 
+@pytest.mark.parametrize(("patients", "told"), [(1, False), (2, True), (9, True), (10, False), (50, False)])
+def test_intervals_over_few_patients_are_cautioned_against(patients, told):
+    assert bool(bootstrap.few_patients(patients)) is told
+
+
 def test_weights_draw_as_many_patients_as_there_are_and_repeat_by_seed():
     weights = bootstrap.patient_weights(7, 200, seed=5)
     assert weights.shape == (200, 7)

@@ -231,6 +231,14 @@ def test_provenance_tells_model_records_and_settings(two):
     assert '{ "versions": { "<b>": "1" } }' in told["records"] or '"<b>"' in told["records"]
 
 
+def test_few_patients_are_not_shown_without_a_caution(two):
+    few = f"over {len(two.scored[0].result.patients)} patients, fewer than 10, intervals are too narrow"
+    assert f"Caution: {few}" in text_of(two.root)
+    assert f"Not here: {few}" in text_of(two.section("differences"))
+    for name in ("comparison.json", "smeared/metrics.json"):
+        assert json.loads((two.folder / name).read_text())["bootstrap"]["caution"].startswith(few)
+
+
 def test_a_model_that_predicts_much_is_not_shown_without_a_caution(two):
     # At 20 false alarms a mammogram both predict 5 % of the pixels or more, at their own thresholds less.
     cautions = [text_of(each) for each in elements(two.section("figures"), "p") if each.get("class") == "notice"]
