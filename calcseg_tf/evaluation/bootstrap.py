@@ -33,8 +33,7 @@ _TOLERANCE = 1e-12
 ONE_PATIENT = "one patient alone cannot be resampled"
 """Why there is no interval where there is none at all."""
 
-# Of n patients there are only (2n - 1)! / (n! (n - 1)!) different resamples, 10 of three, and the variance within one is
-# (n - 1) / n of the patients'.
+# Three patients have only 10 different resamples; of n, the variance within one is (n - 1) / n of the patients'.
 FEW_PATIENTS = 10
 
 
