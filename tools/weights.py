@@ -24,6 +24,7 @@ REAL_SEEDS = range(1, 17)  # each film with so many sets of implants to learn fr
 FILM_SPACING_MM = 0.05  # what `implant` assumes of films, whose files tell none
 TRAIN_SEED, TEST_SEED = 1, 1001
 TEST_IMAGES = 20  # synthetic ones
+BASIC_SETS = 3  # of what `implant` makes by default, in each film that measures
 MEASURED = {
     "films": "records", "films_basic": "records_basic", "synthetic": "records_synthetic",
     "films_as_they_are": "records_plain",
@@ -62,8 +63,8 @@ def make_data(steps: Steps, out: pathlib.Path, synthetic_images: int) -> None:
     """Writes the records.
 
     `records`: to train on, one patient and synthetic ones; to measure, the other patient. `records_synthetic`: others
-    to measure. `records_basic`: the other patient with what `implant` makes by default. `records_plain`: its films as
-    they are, whose every find counts as a false alarm.
+    to measure. `records_basic`: the other patient with what `implant` makes by default, several times.
+    `records_plain`: its films as they are, whose every find counts as a false alarm.
     """
     real, made, data = out / "backgrounds", out / "synthetic", out / "data"
     if not real.exists():
@@ -75,8 +76,10 @@ def make_data(steps: Steps, out: pathlib.Path, synthetic_images: int) -> None:
     implant(steps, real / TEST_PATIENT, data / "records" / TEST_PATIENT, TEST_SEED)
     implant(steps, made / str(TRAIN_SEED), data / "records" / "synthetic", TRAIN_SEED)
     implant(steps, made / str(TEST_SEED), data / "records_synthetic" / "synthetic", TEST_SEED)
-    for patient, folder in ((TEST_PATIENT, TEST_PATIENT), (TRAIN_PATIENT, f"{TRAIN_PATIENT}-{TEST_SEED}")):
-        implant(steps, real / patient, data / "records_basic" / folder, TEST_SEED, variety="basic")
+    # Few clusters, each as faint or strong as it was drawn: one set of implants alone says little.
+    for patient, seeds in ((TRAIN_PATIENT, [TEST_SEED]), (TEST_PATIENT, range(TEST_SEED, TEST_SEED + BASIC_SETS))):
+        for seed in seeds:
+            implant(steps, real / patient, data / "records_basic" / f"{patient}-{seed}", seed, variety="basic")
     plain(real, data / "records_plain")
     for name in MEASURED.values():
         if not (out / name / "manifest.json").exists():
@@ -140,7 +143,7 @@ def write_cases(data_dir: pathlib.Path) -> None:
             patient = f"synthetic-{pydicom.dcmread(image, stop_before_pixels=True).PatientID}"
             test = data_dir.name == "records_synthetic" and patient != "synthetic-patient-1"
         else:
-            patient = TEST_PATIENT if folder == TEST_PATIENT else TRAIN_PATIENT
+            patient = TEST_PATIENT if folder.startswith(TEST_PATIENT) else TRAIN_PATIENT
             test = patient == TEST_PATIENT
         spacing = "" if folder == "synthetic" else FILM_SPACING_MM
         rows.append((f"{folder}/{image.name}", patient, "test" if test else "train", spacing))
