@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 import h5py
 import numpy as np
+import pydicom
 
 from tests.fakes.dicom import fake_uid, write_dicom
 from tests.fakes.folder import write_png
@@ -172,8 +173,8 @@ def difference(one: pathlib.Path, other: pathlib.Path, same_weights: bool = True
     """Returns how two results differ, "" where they are equal: in names of files and in bytes.
 
     Less is promised of these: weights are equal as arrays, a history but for the rate, the index of a run but for
-    status and seconds, a SavedModel by what it holds beside its graph. What depends on when a run was stopped is
-    left out: checkpoints, TensorBoard, the log.
+    status and seconds, a DICOM object but for dates and times, a SavedModel by what it holds beside its graph. What
+    depends on when a run was stopped is left out: checkpoints, TensorBoard, the log.
 
     Args:
         one: Folder.
@@ -212,6 +213,17 @@ def _index(path: pathlib.Path) -> object:
         return [{**row, "status": "", "seconds": ""} for row in csv.DictReader(file)]
 
 
+def _timeless(path: pathlib.Path) -> object:
+    dataset = pydicom.dcmread(path)
+
+    def forget_moments(dataset: pydicom.Dataset, element: pydicom.DataElement) -> None:
+        if element.VR in ("DA", "TM", "DT"):
+            element.value = ""
+
+    dataset.walk(forget_moments)
+    return dataset.to_json()
+
+
 _NOT_COMPARED = (
     "checkpoints/*",
     "tensorboard/*",
@@ -225,4 +237,5 @@ _RULES: Mapping[str, Callable[[pathlib.Path], object]] = {
     "*.weights.h5": _arrays,
     "history.json": _history,
     "predictions.csv": _index,
+    "*.dcm": _timeless,
 }

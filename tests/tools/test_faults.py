@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from tests.fakes.dicom import write_dicom
 from tools.fault_cases import FAULTS, Case, applies, run_case
 from tools.fault_commands import World, difference, left_over
 from tools.fault_processes import fork_command
@@ -89,6 +91,14 @@ def test_a_difference_and_what_is_left_are_seen(tmp_path):
     (other / ".b.0123456789abcdef.partial").touch()
     assert difference(one, other) == "files differ: .b.0123456789abcdef.partial"
     assert (left_over(one), left_over(other)) == ([], [".b.0123456789abcdef.partial"])
+
+
+def test_a_dicom_result_may_differ_in_its_moments_alone(tmp_path):
+    for name, time, station in (("one", "101500", "A"), ("later", "101501", "A"), ("elsewhere", "101500", "B")):
+        (tmp_path / name).mkdir()
+        write_dicom(tmp_path / name / "report.dcm", np.zeros((4, 4), np.uint16), ContentTime=time, StationName=station)
+    assert difference(tmp_path / "one", tmp_path / "later") == ""
+    assert difference(tmp_path / "one", tmp_path / "elsewhere") == "report.dcm differs"
 
 
 def test_a_result_that_is_not_the_undisturbed_one_is_a_failure(tmp_path):
