@@ -79,7 +79,12 @@ def make_room(folder, command, blocks):
 def test_a_documented_command_runs_as_written(command, house, blocks):
     make_room(house, command, blocks)
     if command.module is None:
-        others = {"tensorboard": run_tensorboard, "docker": run_docker, "source": run_source}
+        others = {
+            "tensorboard": run_tensorboard,
+            "docker": run_docker,
+            "sha256sum": run_sha256sum,
+            "source": run_source,
+        }
         others.get(command.program, run_tool)(command, house)
         return
     assert command.module.startswith(("data_prep.", "calcseg_tf.")), f"nobody knows how to run {command.text!r}"
@@ -114,6 +119,12 @@ def run_source(command, house):
 def run_tool(command, house):
     assert command.program in APPENDED, f"nobody knows how to run {command.text!r}"
     run(house, command.text.split(" #")[0], APPENDED[command.program])
+
+
+def run_sha256sum(command, house):
+    """In the folder of the version that was exported, as the text before it says."""
+    (version,) = (house / "models/calcseg").iterdir()
+    run(version, command.text)
 
 
 def run_docker(command, house):
