@@ -4,11 +4,13 @@
 
 FOLDER holds mammograms of mixed sizes, and files that are none: each must end as it did the first time, with the same
 bytes. Three processes: one predicts with the model, as `calcseg_tf.predict` does, one serves it (the tests' stand-in
-for TensorFlow Serving), one predicts through the server. Each has a row of resident memory, open handles and threads a
-minute; ends with status 1 if a result changed, or if memory or handles grew after all images were predicted twice.
+for TensorFlow Serving), one predicts through the server. Each has a row a minute: the most memory, open handles and
+threads that it had in that minute, seen once a second. Ends with status 1 if a result changed, or if a process had more
+memory or handles in the second half of the time than in the first, counted from when all images were predicted twice.
 """
 
 import argparse
+import functools
 import hashlib
 import itertools
 import multiprocessing
@@ -18,19 +20,32 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.queues import Queue
-from typing import Any
+from typing import Any, NamedTuple
 
 from calcseg_tf import shipped
 from calcseg_tf.prediction import ImageJob, Model, Settings, Status, predict_image
 from data_prep.command import DISCLAIMER
 
 _WARM_ROUNDS = 2  # of all images: allocators keep what they once had
-_MOST_GROWTH = 0.05  # of the memory from then on
-_MORE_HANDLES = 16  # than then: files being read or written at that moment
+_MOST_GROWTH = 0.05  # of the most memory in the first half to the most in the second
+_MORE_HANDLES = 16  # likewise: files being read or written at one moment
 _SECONDS_A_ROW = 60.0
+_SECONDS_A_SAMPLE = 1.0
 _TIMELESS = ("probability.png", "overlay.png", "calcifications.csv")  # the others tell when they were made
+
+
+class Usage(NamedTuple):
+    """What a process has, or had at most, of memory in MB, of open file handles and of threads."""
+
+    megabytes: float
+    handles: int
+    threads: int
+
+    def or_more(self, other: "Usage") -> "Usage":
+        """Returns the greater of each."""
+        return Usage(*map(max, self, other))
 
 
 def main() -> None:
@@ -69,46 +84,69 @@ def watch(processes: Mapping[str, Any], told: "Queue[tuple[str, Any]]", seconds:
         processes: By name.
         told: What they say: how many images are done, or what is wrong.
         seconds: The time to watch.
-        warm: Images after which nothing may grow.
+        warm: Images of each process after which nothing may grow.
     """
-    start, done, failed, warmed = time.monotonic(), dict.fromkeys(processes, 0), [], False
-    early: dict[str, tuple[float, int]] = {}
-    print("| minute | process | images | MB | handles | threads |\n|---|---|---|---|---|---|", flush=True)
+    start, done, failed = time.monotonic(), dict.fromkeys(processes, 0), []
+    rows: dict[str, list[Usage]] = {name: [] for name in processes}
+    print("| minute | process | images | most MB | handles | threads |\n|---|---|---|---|---|---|", flush=True)
     while not failed and (passed := time.monotonic() - start) < seconds:
-        time.sleep(min(_SECONDS_A_ROW, seconds - passed))
+        most = most_usage(processes, min(_SECONDS_A_ROW, seconds - passed))
         while not told.empty():
             name, message = told.get()
             if isinstance(message, str):
                 failed.append(f"{name}: {message}")
             else:
                 done[name] = message
+        warmed = min(count for name, count in done.items() if name != "server") >= warm
         for name, process in processes.items():
             if not process.is_alive():
                 failed.append(f"{name}: ended with status {process.exitcode}")
                 continue
-            megabytes, handles, threads = usage(process.pid)
+            megabytes, handles, threads = most[name]
             minute = (time.monotonic() - start) / 60
             print(f"| {minute:.0f} | {name} | {done[name]} | {megabytes:.0f} | {handles} | {threads} |", flush=True)
-            if min(count for each, count in done.items() if each != "server") < warm or name not in early:
-                # The most of any row: what is in use depends on the image of the moment.
-                most = early.get(name, (0.0, 0))
-                early[name] = max(most[0], megabytes), max(most[1], handles)
-                continue
-            warmed = True
-            if megabytes > (1 + _MOST_GROWTH) * early[name][0] or handles > early[name][1] + _MORE_HANDLES:
-                failed.append(f"{name}: grew from {early[name][0]:.0f} MB and {early[name][1]} handles")
-    if not warmed:
-        failed.append(f"too short: {warm} images by each process, then what may not grow is known")
+            if warmed:
+                rows[name].append(most[name])
+    if not failed:
+        failed = [f"{name}: {growth}" for name, since in rows.items() if (growth := growth_of(since, warm))]
     if failed:
         sys.exit("error: " + "; ".join(failed))
 
 
-def usage(pid: int) -> tuple[float, int, int]:
+def growth_of(rows: Sequence[Usage], warm: int) -> str | None:
+    """Says what grew from the first half of the rows to the second, or that there are too few to tell; else None."""
+    half = len(rows) // 2
+    if not half:
+        return f"too short: {warm} images by each process, then two rows"
+    first, second = (functools.reduce(Usage.or_more, part) for part in (rows[:half], rows[half:]))
+    if second.megabytes > (1 + _MOST_GROWTH) * first.megabytes or second.handles > first.handles + _MORE_HANDLES:
+        return (
+            f"grew from {first.megabytes:.0f} MB and {first.handles} handles "
+            f"to {second.megabytes:.0f} and {second.handles}"
+        )
+    return None
+
+
+def most_usage(processes: Mapping[str, Any], seconds: float) -> dict[str, Usage]:
+    """Returns the most that each process had of memory, handles and threads within some seconds from now."""
+    most: dict[str, Usage] = {}
+    end = time.monotonic() + seconds
+    while True:
+        for name, process in processes.items():
+            if process.is_alive():
+                now = usage(process.pid)
+                most[name] = now.or_more(most.get(name, now))
+        if (left := end - time.monotonic()) <= 0:
+            return most
+        time.sleep(min(_SECONDS_A_SAMPLE, left))
+
+
+def usage(pid: int) -> Usage:
     """Returns resident memory in MB, open file handles and threads of a process."""
     process = pathlib.Path("/proc") / str(pid)
     pages = int((process / "statm").read_text().split()[1])
     handles, threads = (len(os.listdir(process / each)) for each in ("fd", "task"))
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6, handles, threads
+    return Usage(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, handles, threads)
 
 
 def serve(model_dir: pathlib.Path, export_dir: pathlib.Path, told: "Queue[tuple[str, Any]]") -> None:

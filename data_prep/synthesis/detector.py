@@ -97,7 +97,7 @@ class Technique:
                 contrast=float(rng.uniform(0.5, 0.85)), low=float(rng.uniform(0.3, 0.45)),
                 high=float(rng.uniform(0.7, 0.95)), ceiling=1.0, equalise=0.0, sharpen=0.0, air=Air.NOISY,
                 blur_mm=float(rng.uniform(0.03, 0.06)), quanta_per_mm2=quanta,
-                grain=float(rng.uniform(0.003, 0.007)), grain_mm=float(rng.uniform(0.02, 0.035)),
+                grain=float(rng.uniform(0.003, 0.013)), grain_mm=float(rng.uniform(0.02, 0.035)),
             )  # fmt: skip
         tone = (Tone.LINEAR, Tone.SIGMOID, Tone.GAMMA)[rng.integers(3)]
         contrast = rng.uniform(0.8, 1.3) if tone is Tone.SIGMOID else rng.uniform(0.7, 1.6)

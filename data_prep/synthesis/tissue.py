@@ -15,6 +15,7 @@ FAT_PER_MM = 0.0456
 GLAND_PER_MM = 0.0802
 
 _BETA = 3.0
+_FINEST_MM = 0.2  # wavelength of the finest texture; what is finer drowns in noise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ def draw_gland(shape: BreastShape, style: TissueStyle, rng: np.random.Generator)
     """
     cell = shape.field.cell_mm
     angle = _directions(shape, rng)
-    texture = combed(angle, cell, _BETA, (0.5, 35.0), rng)
+    texture = combed(angle, cell, _BETA, (_FINEST_MM, 35.0), rng)
     cloud = power_law((angle.shape[0], angle.shape[1]), cell, _BETA, 35.0, rng)
     threads = _threads(angle, cell, style, rng)
     extent = _extent(shape, style, angle, rng)
@@ -91,7 +92,7 @@ def _directions(shape: BreastShape, rng: np.random.Generator) -> np.ndarray:
 def _threads(angle: np.ndarray, cell_mm: float, style: TissueStyle, rng: np.random.Generator) -> np.ndarray:
     """Draws the web of septa around fat lobules, coarse to fine, each layer over the other as in a projection."""
     total = np.zeros(angle.shape, np.float32)
-    for scale, width, strength in ((1.6, 0.14, 1.0), (0.8, 0.18, 0.7), (0.45, 0.25, 0.4)):
+    for scale, width, strength in ((1.6, 0.14, 1.0), (0.8, 0.18, 0.7), (0.45, 0.25, 0.4), (0.2, 0.35, 0.3)):
         wavelength = style.lobule_mm * scale
         field = combed(angle, cell_mm, 3.0, (1.1 * wavelength, 2.0 * wavelength), rng, strength=3.0)
         where = combed(angle, cell_mm, 3.0, (2.0, 25.0), rng)
