@@ -21,7 +21,7 @@ from tools.demo import ROOT, Steps, backgrounds
 
 # As in the demo: the four films of the first teach, those of the second, with bright borders, are never trained on.
 TRAIN_PATIENT, TEST_PATIENT = "sfm-benign-0", "sfm-malign-0"
-REAL_SEEDS = range(33, 49)  # each film with so many sets of implants to learn from; 1 to 16 were seen before
+REAL_SEEDS = range(33, 41)  # each film with so many sets of implants to learn from; 1 to 16 were seen before
 THRESHOLD_REAL_SEEDS = range(17, 20)
 FILM_SPACING_MM = 0.05  # what `implant` assumes of films, whose files tell none
 TRAIN_SEED, THRESHOLD_SEED, TEST_SEED = 3, 2, 1001  # of synthetic ones; 1 was seen before
@@ -39,7 +39,7 @@ def main() -> None:
     """Runs every step whose result is not there yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output_dir", type=pathlib.Path, default=ROOT / "build" / "weights")
-    parser.add_argument("--synthetic_images", type=int, default=120, help="to train on; others measure")
+    parser.add_argument("--synthetic_images", type=int, default=80, help="to train on; others measure")
     parser.add_argument("--peer_model_dir", type=pathlib.Path, help="another model, measured on the same mammograms")
     parser.add_argument("--ship", action="store_true", help="the model comes with the package from now on")
     options = parser.parse_args()
