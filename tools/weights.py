@@ -9,6 +9,7 @@ measure it. A run that is stopped goes on where it was. With --ship the model th
 import argparse
 import csv
 import dataclasses
+import os
 import pathlib
 import shutil
 
@@ -37,6 +38,7 @@ DATA_SET = "calcifications implanted in four CBIS-DDSM films of one patient and 
 
 def main() -> None:
     """Runs every step whose result is not there yet."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output_dir", type=pathlib.Path, default=ROOT / "build" / "weights")
     parser.add_argument("--synthetic_images", type=int, default=80, help="to train on; others measure")
@@ -155,15 +157,17 @@ def plain(real: pathlib.Path, output_dir: pathlib.Path) -> None:
 def write_cases(data_dir: pathlib.Path) -> None:
     """Writes `cases.csv`: whose each implanted mammogram is, on which side, and the spacing assumed of films.
 
-    `implant` numbers patients anew in each run. Of the synthetic patients that measure, one is named for training,
-    because records have two sides; nothing trains on it.
+    `implant` numbers patients anew in each run. Records have two sides: of the synthetic patients that measure, one is
+    named for training, and of those that choose the threshold one for the test; nothing trains or measures on these.
     """
+    alone = {"records_synthetic": True, "records_threshold": False}  # is the test the side of the other patients?
     rows = []
     for image in sorted(data_dir.glob("*/*.dcm")):
         folder = image.parent.name
         if folder == "synthetic":
             patient = f"synthetic-{pydicom.dcmread(image, stop_before_pixels=True).PatientID}"
-            test = data_dir.name == "records_synthetic" and patient != "synthetic-patient-1"
+            others_test = alone.get(data_dir.name)
+            test = others_test is not None and (patient != "synthetic-patient-1") == others_test
         else:
             patient = TEST_PATIENT if folder.startswith(TEST_PATIENT) else TRAIN_PATIENT
             test = patient == TEST_PATIENT
