@@ -79,7 +79,9 @@ def test_a_run_stopped_in_either_stage_ends_with_the_same_weights(undisturbed, t
             np.testing.assert_allclose(value, wanted, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("config", [FineTuningConfig("x.h5"), FineTuningConfig(freeze_backbone_epochs=1)])
+@pytest.mark.parametrize(
+    "config", [FineTuningConfig(backbone_weights="x.h5"), FineTuningConfig(freeze_backbone_epochs=1)]
+)
 def test_a_network_without_a_backbone_is_refused(config):
     image = keras.Input((None, None, 1))
     with pytest.raises(InputError, match=r"for a network with a backbone \(deeplabv3\); found plain"):

@@ -188,7 +188,7 @@ def test_a_command_that_fails_or_lets_a_library_speak_is_noticed(tmp_path):
 
 
 def test_every_flag_in_a_document_is_one_of_ours():
-    known = {"profile", "logdir"}  # of docker compose and tensorboard
+    known = {"profile", "logdir", "check"}  # of docker compose, tensorboard and sha256sum
     for path in [*(ROOT / "data_prep").glob("*.py"), *(ROOT / "calcseg_tf").rglob("*.py")]:
         known |= set(re.findall(r"flags\.DEFINE_\w+\(\s*\"(\w+)\"", path.read_text()))
     for document in DOCUMENTS:

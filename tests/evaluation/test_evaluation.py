@@ -238,7 +238,7 @@ def test_a_map_that_covers_everything_is_not_told_without_a_caution():
         "threshold": LOWEST_CODE / 65535, "sensitivity": 1.0, "false_positives_per_image": 0.0, "predicted_share": 1.0,
     }  # fmt: skip
     assert "caution: up to 100% of all pixels are predicted at these thresholds" in summary_table(result)
-    assert "caution" not in summary_table(_filled().result(10))
+    assert "predicted at these thresholds" not in summary_table(_filled().result(10))
 
 
 def test_one_patient_has_figures_and_no_intervals():
