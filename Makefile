@@ -1,7 +1,7 @@
 # make demo   real mammograms, implanted calcifications, training, evaluation, export, prediction
 # make test   the test suite
 # make ablation   losses and networks compared on the demo's mammograms
-# make weights   the weights that come with the project, made anew: hours
+# make weights   the weights that come with the project, trained further: hours
 PYTHON_ENV := .venv/bin/python
 RUNTIME := requirements.txt
 TESTING := requirements.txt requirements-dev.txt requirements-beam.txt

@@ -52,10 +52,9 @@ def main() -> None:
         "train", "-m", "calcseg_tf.train", "--flagfile=configs/weights.cfg", f"--records_dir={out / 'records'}",
         f"--model_dir={out / 'model'}",
     )  # fmt: skip
-    if not (out / "evaluation").exists():
-        choose_threshold(out / "model", out / "records_threshold")
     models = [out / "model", *([options.peer_model_dir.resolve()] if options.peer_model_dir else [])]
     if not (out / "evaluation").exists():
+        choose_threshold(out / "model", out / "records_threshold")
         steps.run(
             "evaluate", "-m", "calcseg_tf.evaluate", f"--model_dir={','.join(map(str, models))}",
             "--records_dir=" + ",".join(f"{name}={out / folder}" for name, folder in MEASURED.items()),
@@ -160,19 +159,19 @@ def write_cases(data_dir: pathlib.Path) -> None:
     `implant` numbers patients anew in each run. Records have two sides: of the synthetic patients that measure, one is
     named for training, and of those that choose the threshold one for the test; nothing trains or measures on these.
     """
-    alone = {"records_synthetic": True, "records_threshold": False}  # is the test the side of the other patients?
+    sides = {"records_synthetic": ("train", "test"), "records_threshold": ("test", "train")}
+    first, others = sides.get(data_dir.name, ("train", "train"))  # the first synthetic patient, the others
     rows = []
     for image in sorted(data_dir.glob("*/*.dcm")):
         folder = image.parent.name
         if folder == "synthetic":
             patient = f"synthetic-{pydicom.dcmread(image, stop_before_pixels=True).PatientID}"
-            others_test = alone.get(data_dir.name)
-            test = others_test is not None and (patient != "synthetic-patient-1") == others_test
+            split = first if patient == "synthetic-patient-1" else others
         else:
             patient = TEST_PATIENT if folder.startswith(TEST_PATIENT) else TRAIN_PATIENT
-            test = patient == TEST_PATIENT
+            split = "test" if patient == TEST_PATIENT else "train"
         spacing = "" if folder == "synthetic" else FILM_SPACING_MM
-        rows.append((f"{folder}/{image.name}", patient, "test" if test else "train", spacing))
+        rows.append((f"{folder}/{image.name}", patient, split, spacing))
     with (data_dir / "cases.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([("file", "patient", "split", "pixel_spacing_mm"), *rows])
 

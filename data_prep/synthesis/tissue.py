@@ -15,7 +15,7 @@ FAT_PER_MM = 0.0456
 GLAND_PER_MM = 0.0802
 
 _BETA = 3.0
-_FINEST_MM = 0.2  # wavelength of the finest texture; what is finer drowns in noise
+_FINEST_MM = 0.2  # where the texture's power ends; beyond what the cells hold, two to a wavelength
 
 
 @dataclasses.dataclass(frozen=True)
