@@ -1,7 +1,6 @@
 import itertools
 import os
 import queue
-import time
 import types
 
 import pytest
@@ -19,6 +18,14 @@ def told():
     return counts
 
 
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """Time that passes by sleeping alone: a busy machine changes nothing."""
+    now = [0.0]
+    sleep = lambda seconds: now.append(now[-1] + seconds)  # noqa: E731
+    monkeypatch.setattr(soak, "time", types.SimpleNamespace(monotonic=lambda: now[-1], sleep=sleep))
+
+
 def watch(monkeypatch, told, rows, warm=20):
     """Watches processes whose memory and handles are `rows`, one a row, the last one for ever."""
     series = itertools.chain(rows, itertools.repeat(rows[-1]))
@@ -28,7 +35,7 @@ def watch(monkeypatch, told, rows, warm=20):
 
 
 def a_row(processes, seconds, row):
-    time.sleep(seconds)
+    soak.time.sleep(seconds)
     return dict.fromkeys(processes, soak.Usage(*row, 4))
 
 
@@ -49,7 +56,7 @@ def test_what_grows_before_all_images_were_seen_twice_does_not_count(monkeypatch
     told.queue.clear()
 
     def row(processes, seconds):
-        time.sleep(seconds)
+        soak.time.sleep(seconds)
         rows.append(len(rows))
         if len(rows) == 3:
             told.put(("local", 20)), told.put(("client", 20))
