@@ -2,11 +2,11 @@
 
 python -m benchmarks.follow_up --pairs=300
 
-Sets of calcifications are drawn in a disc of 8 to 20 mm across, none closer than 0.5 mm, with areas from 0.01 to 0.8
-mm2. The current exam is the prior one rotated by up to 20 degrees, scaled by 0.9 to 1.1 and shifted by up to 30 mm,
-every centroid displaced by a normal error; a share has vanished and as many are new; areas change by a factor of 0.8
-to 1.25. A match is right where it joins a calcification to itself. Unrelated pairs, of which none corresponds, tell how
-often an alignment is made up.
+Sets of calcifications are drawn in a disc of 8 to 20 mm across, of more than 40 wider with the root of their number,
+none closer than 0.5 mm, with areas from 0.01 to 0.8 mm2. The current exam is the prior one rotated by up to 20 degrees,
+scaled by 0.9 to 1.1 and shifted by up to 30 mm, every centroid displaced by a normal error; a share has vanished and as
+many are new; areas change by a factor of 0.8 to 1.25. A match is right where it joins a calcification to itself.
+Unrelated pairs, of which none corresponds, tell how often an alignment is made up.
 """
 
 import argparse

@@ -12,7 +12,7 @@ from typing import Any
 
 from data_prep.remote import RemotePath, as_remote
 
-__all__ = ["sweep_partial_files", "temporary_beside", "write_json", "write_text"]
+__all__ = ["is_partial", "sweep_partial_files", "temporary_beside", "write_json", "write_text"]
 
 # What a killed process leaves of a file; some libraries tell the format by an ending of their own behind it.
 _PARTIAL = re.compile(r"\..+\.[0-9a-f]{16}\.partial(?:\..+)?")
@@ -44,11 +44,16 @@ def temporary_beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
         temporary.unlink(missing_ok=True)
 
 
+def is_partial(path: pathlib.Path) -> bool:
+    """Tells a file that a killed process left half written."""
+    return _PARTIAL.fullmatch(path.name) is not None and path.is_file()
+
+
 def sweep_partial_files(folder: pathlib.Path) -> None:
     """Removes what killed processes left of files in a folder into which no other process writes now."""
     if folder.is_dir():
         for path in folder.iterdir():
-            if _PARTIAL.fullmatch(path.name) and path.is_file():
+            if is_partial(path):
                 path.unlink(missing_ok=True)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from data_prep.errors import InputError, UnfinishedError
 from data_prep.quiet import quiet
 
-__all__ = ["LOCAL_RUNNER", "check_runner", "import_beam", "run_pipeline"]
+__all__ = ["LOCAL_RUNNER", "check_runner", "import_beam", "resolve_runner", "run_pipeline"]
 
 LOCAL_RUNNER = "local"  # processes of this machine, without Beam
 
@@ -44,6 +44,16 @@ def import_beam() -> Any:
     return apache_beam
 
 
+def resolve_runner(runner: str, options: Sequence[str]) -> tuple[object, object]:
+    """Imports Apache Beam and finds what names stand for: the runner, and its options.
+
+    Raises:
+        InputError: No such runner or option.
+    """
+    import_beam()
+    return _runner(runner), _options(options)
+
+
 def run_pipeline(runner: str, options: Sequence[str], build: Callable[[Any], object]) -> None:
     """Builds a pipeline and runs it to its end.
 
@@ -56,7 +66,8 @@ def run_pipeline(runner: str, options: Sequence[str], build: Callable[[Any], obj
         InputError: No such runner or option.
         UnfinishedError: The run failed.
     """
-    pipeline = import_beam().Pipeline(runner=_runner(runner), options=_options(options))
+    found, parsed = resolve_runner(runner, options)
+    pipeline = import_beam().Pipeline(runner=found, options=parsed)
     build(pipeline)
     try:
         pipeline.run().wait_until_finish()

@@ -118,6 +118,10 @@ def _main(_: Sequence[str], call: Callable[[], None]) -> None:
         if _DEBUG.value:
             raise
         _fail(str(error), getattr(error, "exit_status", 1))
+    except MemoryError:
+        if _DEBUG.value:
+            raise
+        _fail("memory ran out")
     except KeyboardInterrupt:
         _fail("interrupted")
 

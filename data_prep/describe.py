@@ -31,9 +31,14 @@ def main() -> None:
     from data_prep.description.plots import overview_png, sizes_png
     from data_prep.description.report import calcifications_csv, description_csv, findings, images_csv, report_lines
     from data_prep.manifest import read_manifest
+    from data_prep.remote import is_remote
 
     records_dir, output_dir = pathlib.Path(_RECORDS_DIR.value), pathlib.Path(_OUTPUT_DIR.value)
     total = sum(read_manifest(records_dir).images.values())
+    if is_remote(_OUTPUT_DIR.value):
+        raise InputError(
+            f"must lie on this machine or a mounted file system; found {_OUTPUT_DIR.value}", "--output_dir"
+        )
     _require_folder(output_dir)
     print(f"Describing {total} records in {records_dir}", flush=True)
     with tqdm(total=total, desc="describe", unit="mammogram") as progress:

@@ -24,7 +24,7 @@ _BACKGROUND_DIR = flags.DEFINE_string(
 _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder for the data set; new or empty.", required=True)
 _SEED = flags.DEFINE_integer("seed", 0, "Same seed, same mammograms, same bytes.", lower_bound=0)
 _WORKERS = flags.DEFINE_integer(
-    "workers", os.cpu_count() or 1, "Processes; changes the time taken and nothing else.", lower_bound=1
+    "workers", len(os.sched_getaffinity(0)), "Processes; changes the time taken and nothing else.", lower_bound=1
 )
 _PIXEL_SPACING_MM = flags.DEFINE_float(
     "pixel_spacing_mm", 0.05,

@@ -28,6 +28,9 @@ __all__ = [
     "read_mammogram",
 ]
 
+_LOW = 1 << 14
+_DARK = "no value above a quarter of 16 bits: a PNG is taken to reach from 0 to 65535"
+
 DICOM_SUFFIXES = (".dcm", ".dicom")
 
 # A mammogram of MAX_PIXELS with a large header; longer files are tomosynthesis or something else.
@@ -107,7 +110,9 @@ def read_mammogram(path: pathlib.Path, options: ReadOptions = STORED_VALUES) -> 
     digest = hashlib.sha256(data).hexdigest()
     try:
         if path.suffix.lower() == ".png":
-            return Mammogram(decode_grey_png(data, bits=16), bits_stored=16, source_sha256=digest)
+            pixels = decode_grey_png(data, bits=16)
+            dark = 0 < pixels.max() < _LOW
+            return Mammogram(pixels, 16, source_sha256=digest, warnings=(_DARK,) if dark else ())
         return _from_dicom(data, digest, options)
     except InputError as error:
         raise InputError(error.rule, path) from None

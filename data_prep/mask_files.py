@@ -73,7 +73,7 @@ def is_segmentation(path: pathlib.Path) -> bool:
 
 
 def segmentation_warnings(path: pathlib.Path, image: pathlib.Path | None) -> tuple[str, ...]:
-    """Returns what the codes of a segmentation leave open, and whether it names another image than its own.
+    """Returns what the codes of a segmentation leave open, and whether it names other images than its own.
 
     Raises:
         InputError: The segmentation cannot be read; `where` is the file.
@@ -82,6 +82,11 @@ def segmentation_warnings(path: pathlib.Path, image: pathlib.Path | None) -> tup
     own = read_identifiers(image) if image is not None and header.images else set()
     if own and not own & header.images:
         return (*header.warnings, "the segmentation names another image as its source (SOPInstanceUID differs)")
+    if len(header.images) > 1:
+        told = (
+            f"the segmentation names {len(header.images)} images as its sources: all its frames are taken for this one"
+        )
+        return (*header.warnings, told)
     return header.warnings
 
 

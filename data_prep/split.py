@@ -19,6 +19,8 @@ _SEPARATORS = r"\s_.\-"
 
 # One trailing token with what separates it from the rest; LCC and RMLO are laterality and view written together.
 _TRAILING_TOKEN = re.compile(rf"[{_SEPARATORS}]+(?:{_LATERALITY}|[LR]?(?:{_VIEW}))$", re.IGNORECASE)
+# Of CBIS-DDSM: a woman may be in several of its four parts.
+_PART = re.compile(r"^(?:Calc|Mass)-(?:Training|Test)_(?=P_\d+)", re.IGNORECASE)
 _NOT_SEPARATOR = re.compile(rf"[^{_SEPARATORS}]")
 
 
@@ -42,13 +44,14 @@ class SplitBy(enum.Enum):
 def patient_key(patient_id: str) -> str:
     """Returns the part of a Patient ID (0010,0020) that names the patient, without trailing laterality and view.
 
-    CBIS-DDSM gives each view its own Patient ID: "Mass-Test_P_00173_LEFT_CC" and "Mass-Test_P_00173_RIGHT_MLO" are both
-    "Mass-Test_P_00173". Taking "12-L" and "12-R" for one patient is the safe mistake: it can only keep images together.
+    CBIS-DDSM gives each view and each of its parts an own Patient ID: "Mass-Test_P_00173_LEFT_CC" and
+    "Calc-Test_P_00173_RIGHT_MLO" are both "P_00173". Taking "12-L" and "12-R" for one patient is the safe mistake: it
+    can only keep images together.
 
     Returns:
         The key; empty only where `patient_id` is blank.
     """
-    key = patient_id.strip()
+    key = _PART.sub("", patient_id.strip())
     while (match := _TRAILING_TOKEN.search(key)) and _NOT_SEPARATOR.search(key[: match.start()]):
         key = key[: match.start()]
     return key

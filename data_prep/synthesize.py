@@ -17,7 +17,7 @@ _OUTPUT_DIR = flags.DEFINE_string("output_dir", None, "Folder for the mammograms
 _IMAGES = flags.DEFINE_integer("images", 40, "Mammograms, four a patient.", lower_bound=1, upper_bound=9999)
 _SEED = flags.DEFINE_integer("seed", 0, "Same seed, same bytes.", lower_bound=0)
 _WORKERS = flags.DEFINE_integer(
-    "workers", os.cpu_count() or 1, "Processes; changes the time taken and nothing else.", lower_bound=1
+    "workers", len(os.sched_getaffinity(0)), "Processes; changes the time taken and nothing else.", lower_bound=1
 )
 _FIELD_HEIGHT_MM = flags.DEFINE_float(
     "field_height_mm", 233.0, "Height of the picture: 3,328 pixels of 0.07 mm; 70 shows a part of a breast.",

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 
 from data_prep.errors import InputError
+from data_prep.only_run import only_run_in
 
 __all__ = ["check_new_folder", "whole_folder"]
 
@@ -35,14 +36,18 @@ def whole_folder(output_dir: pathlib.Path, partial: str, last: str) -> Iterator[
         output_dir: Receives the files; made where it is missing.
         partial: Name of the hidden folder in it; what a killed run left there goes.
         last: The file that moves last: where it is, all is.
+
+    Raises:
+        InputError: Another run is writing into the folder, or has just filled it.
     """
-    output_dir.mkdir(parents=True, exist_ok=True)
-    hidden = output_dir / partial
-    shutil.rmtree(hidden, ignore_errors=True)
-    hidden.mkdir()
-    try:
-        yield hidden
-        for path in sorted(hidden.iterdir(), key=lambda path: (path.name == last, path.name)):
-            path.rename(output_dir / path.name)
-    finally:
+    with only_run_in(output_dir, "another run is writing into this folder: wait for it"):
+        check_new_folder(output_dir, partial)
+        hidden = output_dir / partial
         shutil.rmtree(hidden, ignore_errors=True)
+        hidden.mkdir()
+        try:
+            yield hidden
+            for path in sorted(hidden.iterdir(), key=lambda path: (path.name == last, path.name)):
+                path.rename(output_dir / path.name)
+        finally:
+            shutil.rmtree(hidden, ignore_errors=True)

@@ -7,9 +7,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 import tqdm
+
+from data_prep.errors import UnfinishedError
 
 __all__ = ["begin_worker", "in_workers"]
 
@@ -34,6 +37,9 @@ def in_workers(call: Callable[[_Task], _Result], tasks: Sequence[_Task], workers
         tasks: One a mammogram.
         workers: Processes; with one, or one task, this process does the work.
         what: What the bar calls it.
+
+    Raises:
+        UnfinishedError: A worker was ended.
     """
     progress = functools.partial(tqdm.tqdm, total=len(tasks), desc=what, unit="mammogram")
     if min(workers, len(tasks)) <= 1:
@@ -44,6 +50,10 @@ def in_workers(call: Callable[[_Task], _Result], tasks: Sequence[_Task], workers
     with concurrent.futures.ProcessPoolExecutor(min(workers, len(tasks)), context, begin_worker) as pool:
         try:
             yield from progress(pool.map(call, tasks))
+        except BrokenProcessPool:
+            raise UnfinishedError(
+                f"{what}: a worker process was ended, as when memory runs out; try fewer --workers"
+            ) from None
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

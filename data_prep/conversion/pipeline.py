@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence, Set
 from tqdm import tqdm
 
 from data_prep.atomic import write_text
-from data_prep.beam import LOCAL_RUNNER, check_runner
+from data_prep.beam import LOCAL_RUNNER, check_runner, resolve_runner
 from data_prep.conversion import beam_runner, pool
 from data_prep.conversion.resume import PlanFingerprint, fingerprint_files, finished_result, require_free, unfinished
 from data_prep.conversion.shards import Job, ShardResult, ShardTask, rejection, shard_name
@@ -168,6 +168,9 @@ def write_plan(plan: Plan) -> Conversion:
         UnfinishedError: What is whole stays, and the same plan finishes the rest.
     """
     config = plan.config
+    if config.runner != LOCAL_RUNNER:
+        # Before the folder is held: a mistyped flag is no error of the data, for which what is there would be cleared.
+        resolve_runner(config.runner, config.beam_options)
     identity = Identity(None if config.public_ids else read_or_make_salt(config.salt_path))
     tasks = _tasks(plan, identity)
     files = fingerprint_files(tasks, plan.rejected, config.data_dir, identity.salt)

@@ -121,7 +121,7 @@ def unfinished(output_dir: pathlib.Path, plan: PlanFingerprint) -> Iterator[None
         try:
             write_json(output_dir / _FOLDER / _PLAN, dataclasses.asdict(plan))
             yield
-        except (UnfinishedError, OSError, KeyboardInterrupt) as error:
+        except (UnfinishedError, OSError, MemoryError, KeyboardInterrupt) as error:
             with contextlib.suppress(OSError):  # of the disk that made the error
                 _sweep(output_dir)  # after the workers that were ended in the middle of a shard
             raise UnfinishedError(_how_to_go_on(error), output_dir) from error
@@ -255,7 +255,8 @@ def _how_to_go_on(error: BaseException) -> str:
     if isinstance(error, OSError):
         cause = error.strerror or str(error)  # without the name of the part of a file
     else:
-        cause = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error)
+        told = {KeyboardInterrupt: "interrupted", MemoryError: "memory ran out"}
+        cause = next((text for kind, text in told.items() if isinstance(error, kind)), str(error))
     return f"{cause}. Every shard that is whole stays: the same command goes on from there"
 
 

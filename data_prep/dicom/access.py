@@ -46,7 +46,7 @@ def parse_dicom(source: BinaryIO, only: Sequence[str] = ()) -> Dataset:
         with quiet("pydicom"):
             _check_deflated(source)
             return pydicom.dcmread(source, stop_before_pixels=bool(only), specific_tags=list(only) or None)
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except InvalidDicomError:
         raise InputError(

@@ -112,6 +112,8 @@ def decode_frame(dataset: Dataset, index: int = 0) -> np.ndarray:
                 array, _ = get_decoder(syntax).as_array(dataset, index=index, raw=True)
         else:
             array = _decode_encoded(dataset, syntax, index)
+    except MemoryError:
+        raise  # of this process: the file may be good
     except Exception as error:
         found = error.rule if isinstance(error, InputError) else one_line(error)
         raise InputError(f"PixelData (7FE0,0010) cannot be decoded ({found})") from None

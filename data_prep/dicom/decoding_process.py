@@ -40,13 +40,15 @@ def main() -> None:
 
 
 def _answer(task: str, arguments: tuple[Any, ...], memory: int) -> np.ndarray | str:
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    unlimited = hard == resource.RLIM_INFINITY
     try:
-        resource.setrlimit(resource.RLIMIT_AS, (memory, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_AS, (memory if unlimited else min(memory, hard), hard))
         return _TASKS[task](*arguments)
     except MemoryError:
         return "it takes more memory than an image of its size may"
     finally:
-        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _decode_frame(syntax: str, plugin: str, frame: bytes, options: dict[str, Any]) -> np.ndarray | str:

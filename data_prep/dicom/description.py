@@ -8,7 +8,7 @@ from data_prep.dicom.header import ReadOptions, is_for_processing
 from data_prep.dicom.terms import Laterality, SpacingSource, View, is_spacing_mm
 from data_prep.dicom.voi import has_voi
 
-__all__ = ["describe_warnings", "find_laterality", "find_spacing", "find_view"]
+__all__ = ["LOSSY", "PERHAPS_LOSSY", "describe_warnings", "find_laterality", "find_spacing", "find_view"]
 
 # View Code Sequence (0054,0220), CID 4014: SNOMED CT codes, and the SNOMED RT codes that they replaced.
 _VIEW_OF_CODE = {
@@ -28,6 +28,9 @@ _WARNING_OF_MODIFIER = {
 # A contact view has a factor below 1.1; on a magnification stand it is 1.4 or more.
 _MAGNIFIED = 1.3
 _MOST_MAGNIFIED = 10.0  # beyond, the number is damaged
+
+LOSSY = "lossy compression (0028,2110)"
+PERHAPS_LOSSY = "perhaps lossy compression: (0028,2110) does not tell"
 
 _LOSSY_SYNTAXES = (JPEGBaseline8Bit, JPEGExtended12Bit)
 _PERHAPS_LOSSY_SYNTAXES = (JPEGLSNearLossless, JPEG2000, HTJ2K)
@@ -117,9 +120,9 @@ def _value_warnings(dataset: Dataset, options: ReadOptions) -> list[str]:
     lossy = header_text(dataset, "LossyImageCompression")
     syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
     if lossy == "01" or syntax in _LOSSY_SYNTAXES:
-        found.append("lossy compression (0028,2110)")
+        found.append(LOSSY)
     elif lossy != "00" and syntax in _PERHAPS_LOSSY_SYNTAXES:
-        found.append("perhaps lossy compression: (0028,2110) does not tell")
+        found.append(PERHAPS_LOSSY)
     if read_integer(dataset, "PixelRepresentation", 0) == 1:
         found.append("signed stored values, raised by half of full scale: PixelRepresentation (0028,0103) is 1")
     if not options.voi_lut:

@@ -16,6 +16,7 @@ from data_prep.dicom.access import (
     tell_code,
 )
 from data_prep.dicom.decoding import transfer_syntax
+from data_prep.dicom.voi import has_voi
 from data_prep.errors import InputError
 from data_prep.png import MAX_PIXELS
 
@@ -30,6 +31,7 @@ _HEADER_TAGS = (
     "SOPClassUID", "SOPInstanceUID", "Modality", "PresentationIntentType", "PatientID", "PatientName",
     "StudyInstanceUID", "SeriesInstanceUID", "PhotometricInterpretation", "SamplesPerPixel", "NumberOfFrames", "Rows",
     "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "ModalityLUTSequence",
+    "WindowCenter", "WindowWidth", "VOILUTSequence",
 )  # fmt: skip
 
 _IDENTIFYING_TAGS = ("PatientID", "PatientName", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
@@ -43,7 +45,7 @@ class ReadOptions:
         for_processing: Reads mammograms for processing too. Their stored values are the detector's, not those of
             presentation: they lack the logarithm and, most often, the inversion.
         voi_lut: Applies modality LUT or rescale and the first VOI LUT or window of the file (PS3.3 C.11.1, C.11.2):
-            what its display shows, at 16 bits.
+            what its display shows, at 16 bits. A file without VOI LUT and window keeps its stored values.
     """
 
     for_processing: bool = False
@@ -121,7 +123,7 @@ def check_header(dataset: Dataset, options: ReadOptions) -> None:
             f"PhotometricInterpretation (0028,0004) must be MONOCHROME1 or MONOCHROME2; found {tell_code(photometric)}"
         )
     _check_pixel_format(dataset)
-    if not options.voi_lut:
+    if not (options.voi_lut and has_voi(dataset)):
         _check_modality_lut(dataset)
     transfer_syntax(dataset)
 
@@ -149,7 +151,13 @@ def _check_modality_lut(dataset: Dataset) -> None:
     is passed over with a warning: intensity is relative to full scale.
     """
     if read_items(dataset, "ModalityLUTSequence"):
-        raise InputError("ModalityLUTSequence (0028,3000) must be absent (PS3.3 C.8.11.3): --voi_lut applies it")
+        raise InputError(
+            "ModalityLUTSequence (0028,3000) must be absent (PS3.3 C.8.11.3): --voi_lut applies it, "
+            "beside a window or VOI LUT"
+        )
     slope = read_numbers(dataset, "RescaleSlope")
     if slope is not None and slope[:1] <= (0.0,):
-        raise InputError("RescaleSlope (0028,1053) must be greater than 0 (PS3.3 C.8.11.3): --voi_lut applies it")
+        raise InputError(
+            "RescaleSlope (0028,1053) must be greater than 0 (PS3.3 C.8.11.3): --voi_lut applies it, beside a window "
+            "or VOI LUT"
+        )

@@ -6,7 +6,9 @@ import math
 
 from data_prep.errors import InputError
 
-__all__ = ["ImplantConfig", "Variety"]
+__all__ = ["MAX_SPACING_MM", "MIN_SPACING_MM", "ImplantConfig", "Variety"]
+
+MIN_SPACING_MM, MAX_SPACING_MM = 0.01, 0.5
 
 
 class Variety(enum.StrEnum):
@@ -47,8 +49,10 @@ class ImplantConfig:
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise InputError(f"--seed must be 0 or more; found {self.seed}")
-        if not 0.01 <= self.pixel_spacing_mm <= 0.5:
-            raise InputError(f"--pixel_spacing_mm must be 0.01 to 0.5; found {self.pixel_spacing_mm}")
+        if not MIN_SPACING_MM <= self.pixel_spacing_mm <= MAX_SPACING_MM:
+            raise InputError(
+                f"--pixel_spacing_mm must be {MIN_SPACING_MM} to {MAX_SPACING_MM}; found {self.pixel_spacing_mm}"
+            )
         if self.isolated_per_mammogram < 0 or self.clusters_per_mammogram < 0:
             raise InputError(
                 "--isolated_per_mammogram and --clusters_per_mammogram must be 0 or more; "

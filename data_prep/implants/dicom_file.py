@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 from pydicom.uid import RLELossless, generate_uid
 
+from data_prep.dicom.description import LOSSY, PERHAPS_LOSSY
 from data_prep.dicom.new_header import NeutralNames, describe_pixels, describe_spacing, new_header
 from data_prep.mammogram import Mammogram
 
@@ -25,7 +26,7 @@ def write_dicom(path: pathlib.Path, pixels: np.ndarray, source: Mammogram, names
     """Writes pixels as Digital Mammography X-Ray Image, for presentation, RLE lossless.
 
     Of the source only what the picture needs goes in: depth, laterality, view and stated spacing. No date, no name, no
-    UID; whether a name is burned in, nobody knows.
+    UID; whether a name is burned in, nobody knows. Of lossy compression it says that there was some, not which.
 
     Args:
         path: File to write.
@@ -37,6 +38,8 @@ def write_dicom(path: pathlib.Path, pixels: np.ndarray, source: Mammogram, names
     dataset = new_header(names, source.laterality, source.view, ("DERIVED", "SECONDARY"), derivation)
     describe_spacing(dataset, source.pixel_spacing_mm, source.spacing_source)
     describe_pixels(dataset, pixels, source.bits_stored)
+    if {LOSSY, PERHAPS_LOSSY} & set(source.warnings):
+        dataset.LossyImageCompression = "01"  # once so, never reset; where nobody knows, the safe mistake
     # GDCM, which pydicom would try before itself, ends the process on some sizes of images.
     dataset.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
     dataset.save_as(path, enforce_file_format=True)

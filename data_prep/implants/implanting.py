@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data_prep.command import DISCLAIMER
+from data_prep.dicom.access import header_text
 from data_prep.dicom.header import read_header
 from data_prep.dicom.new_header import NeutralNames
 from data_prep.errors import InputError
@@ -21,7 +22,7 @@ from data_prep.implants.dicom_file import neutral_names, write_dicom
 from data_prep.implants.placement import Implanted, implant_mammogram
 from data_prep.mammogram import Mammogram, SpacingSource, is_dicom, read_mammogram
 from data_prep.png import encode_png
-from data_prep.split import patient_key
+from data_prep.split import group_patients, patient_key
 from data_prep.whole_folder import check_new_folder, whole_folder
 from data_prep.worker_process import in_workers
 
@@ -34,6 +35,8 @@ _COLUMNS = (
     "file", "id", "cluster", "shape", "row", "column", "area_px", "diameter_mm", "signal_to_noise", "contrast",
 )  # fmt: skip
 _PARTIAL = ".implant-partial"  # inside the output folder: results move up from here once all are whole
+# Kinds of names; patients are numbered in this order.
+_PATIENT, _STUDY, _ALONE = "1 patient ", "2 study ", "3 alone "
 _MASK_VALUE = 255  # any value but 0 is a calcification; 255 can be seen
 
 
@@ -138,10 +141,13 @@ def _check_folders(background_dir: pathlib.Path, output_dir: pathlib.Path) -> No
 def _plan(background_dir: pathlib.Path, config: ImplantConfig) -> tuple[list[_Task], list[Rejected]]:
     """Reads every header and gives each mammogram its neutral names.
 
+    Mammograms of one Patient ID or of one study are one patient's; one that names neither is a patient alone.
+
     Raises:
         InputError: No file is a mammogram.
     """
-    found: list[tuple[pathlib.Path, str, str]] = []  # path, sha256, patient key
+    found: list[tuple[pathlib.Path, str]] = []  # and its sha256
+    names: dict[str, list[str]] = {}  # that the patient of a file goes by, by its sha256
     rejected: list[Rejected] = []
     digests: set[str] = set()
     for path in _candidates(background_dir):
@@ -150,24 +156,33 @@ def _plan(background_dir: pathlib.Path, config: ImplantConfig) -> tuple[list[_Ta
             digest = _sha256(path)
             if digest in digests:
                 raise InputError("the same bytes as another file of the folder")
-            key = "" if path.suffix.lower() == ".png" else patient_key(str(read_header(path).get("PatientID") or ""))
+            names[digest] = _patient_names(path) or [f"{_ALONE}{digest}"]
         except InputError as error:
             rejected.append(Rejected(path, digest, error.rule))
             continue
         digests.add(digest)
-        found.append((path, digest, key))
+        found.append((path, digest))
     if not found:
         raise _none_left(background_dir, rejected)
-    # Whoever has no Patient ID is a patient alone, numbered after the others.
-    owners = [(not key, key or digest) for _, digest, key in found]
-    patients = {owner: number for number, owner in enumerate(sorted(set(owners)), start=1)}
+    owners = group_patients(names)
+    patients = {owner: number for number, owner in enumerate(sorted(set(owners.values())), start=1)}
     # A study takes its UID from a picture, not from the Patient ID, which could be guessed and compared.
-    studies = {owner: min(d for (_, d, _), o in zip(found, owners, strict=True) if o == owner) for owner in patients}
+    studies = {owner: min(digest for digest in owners if owners[digest] == owner) for owner in patients}
     tasks = []
-    for number, ((path, digest, _), owner) in enumerate(zip(found, owners, strict=True), start=1):
-        names = neutral_names(config.seed, f"patient-{patients[owner]}", studies[owner], digest, number)
-        tasks.append(_Task(path, digest, f"implant-{number:04d}", names))
+    for number, (path, digest) in enumerate(found, start=1):
+        owner = owners[digest]
+        neutral = neutral_names(config.seed, f"patient-{patients[owner]}", studies[owner], digest, number)
+        tasks.append(_Task(path, digest, f"implant-{number:04d}", neutral))
     return tasks, rejected
+
+
+def _patient_names(path: pathlib.Path) -> list[str]:
+    """Returns what the patient of a file goes by: Patient ID and study; nothing where there is neither."""
+    if path.suffix.lower() == ".png":
+        return []
+    header = read_header(path)
+    told = (_PATIENT, patient_key(header_text(header, "PatientID"))), (_STUDY, header_text(header, "StudyInstanceUID"))
+    return [prefix + name for prefix, name in told if name]
 
 
 def _candidates(background_dir: pathlib.Path) -> list[pathlib.Path]:
@@ -236,6 +251,7 @@ def _entry(task: _Task, source: Mammogram, implanted: Implanted) -> dict[str, ob
         "pixel_spacing_mm": implanted.spacing_mm,
         "pixel_spacing_source": (source.spacing_source if known else SpacingSource.FLAG).value,
         "pixel_spacing_assumed": not known,
+        "warnings": list(source.warnings),
     }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from data_prep.errors import InputError
 from data_prep.implants.calcification import Shape, draw_calcification
 from data_prep.implants.canvas import ISOLATION_MM, Canvas, PlacedCalcification
-from data_prep.implants.config import ImplantConfig, Variety
+from data_prep.implants.config import MAX_SPACING_MM, MIN_SPACING_MM, ImplantConfig, Variety
 from data_prep.implants.sizes import (
     COARSE_DIAMETER_MM,
     MAX_DIAMETER_MM,
@@ -83,9 +83,11 @@ def implant_mammogram(background: Mammogram, config: ImplantConfig) -> Implanted
     background may hold by nature are not known and not in the mask.
 
     Raises:
-        InputError: No breast is found, or nothing could be placed in it.
+        InputError: No breast is found, nothing could be placed in it, or its pixels are too coarse or too fine.
     """
     spacing = math.sqrt(math.prod(background.pixel_spacing_mm or (config.pixel_spacing_mm, config.pixel_spacing_mm)))
+    if not MIN_SPACING_MM <= spacing <= MAX_SPACING_MM:
+        raise InputError(f"a pixel spacing must be {MIN_SPACING_MM} to {MAX_SPACING_MM} mm; found {spacing:g}")
     entropy = (config.seed, int(background.source_sha256 or _digest(background), 16))
     rng = np.random.default_rng(np.random.SeedSequence(entropy))
     canvas = Canvas(background, spacing, config, rng)

@@ -35,8 +35,8 @@ class HardNegative:
 
     Attributes:
         kind: What it is.
-        row: Row of its middle in pixels.
-        column: Column of its middle in pixels.
+        row: Row in pixels of its middle; of a line, of a point on it.
+        column: Column in pixels, likewise.
         size_mm: Its length.
     """
 

@@ -14,8 +14,9 @@ NAMES = st.text("ABC123", min_size=1, max_size=3)
 @pytest.mark.parametrize(
     ("patient_id", "key"),
     [
-        ("Mass-Test_P_00173_LEFT_CC", "Mass-Test_P_00173"),
-        ("Mass-Test_P_00173_RIGHT_MLO", "Mass-Test_P_00173"),
+        ("Mass-Test_P_00173_LEFT_CC", "P_00173"),
+        ("Calc-Training_P_00173_RIGHT_MLO", "P_00173"),
+        ("Mass-Test_0173_LEFT_CC", "Mass-Test_0173"),
         ("p1 right mlo", "p1"),
         ("p1-L-ML", "p1"),
         ("p1_LCC", "p1"),

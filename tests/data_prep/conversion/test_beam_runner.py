@@ -14,6 +14,7 @@ from tests.fakes.folder import write_folder
 needs_beam = pytest.mark.skipif(
     importlib.util.find_spec("apache_beam") is None, reason="Apache Beam is not installed (requirements-beam.txt)"
 )
+IN_PROCESSES = ("--direct_num_workers=2", "--direct_running_mode=multi_processing")
 PATIENTS = tuple(f"ID-{number:04d}" for number in range(4))
 
 
@@ -30,6 +31,10 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def shards(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*.tfrecord")}
+
+
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     """8 images of 4 patients; the pixels of one are cut."""
@@ -40,7 +45,7 @@ def data_dir(tmp_path_factory):
 
 
 @needs_beam
-@pytest.mark.parametrize("options", [(), ("--direct_num_workers=2", "--direct_running_mode=multi_processing")])
+@pytest.mark.parametrize("options", [(), pytest.param(IN_PROCESSES, marks=pytest.mark.slow)])
 def test_beam_gives_the_records_and_the_bytes_of_the_local_runner(data_dir, tmp_path, options):
     local = convert(data_dir, tmp_path / "local")
     beam = convert(data_dir, tmp_path / "beam", runner="DirectRunner", beam_options=options)
@@ -76,6 +81,10 @@ def test_what_a_local_run_left_is_finished_by_beam(data_dir, tmp_path, monkeypat
         with pytest.raises(UnfinishedError):
             convert(data_dir, tmp_path / "out")
     (tmp_path / "out" / "train-00001-of-00003.tfrecord").unlink()
+    before = shards(tmp_path / "out")
+    with pytest.raises(InputError, match="a runner is one of"):  # a slip that costs nothing of what is there
+        convert(data_dir, tmp_path / "out", runner="DirctRunner")
+    assert shards(tmp_path / "out") == before
     assert convert(data_dir, tmp_path / "out", runner="DirectRunner").kept == 3
     convert(data_dir, tmp_path / "whole")
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")

@@ -1,5 +1,6 @@
 import os
 import pathlib
+import shutil
 import signal
 import struct
 import subprocess
@@ -235,16 +236,30 @@ def test_the_decoding_process_ends_with_the_one_that_started_it(tmp_path):
         time.sleep(0.02)
 
 
+@pytest.mark.skipif(os.geteuid() == 0 and shutil.which("setpriv") is None, reason="no setpriv to drop a right with")
+def test_a_hard_limit_of_the_address_space_is_kept_to(tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", fake_pixels(0), syntax="rle")
+    code = "import pathlib, sys; from data_prep import mammogram; mammogram.read_mammogram(pathlib.Path(sys.argv[1]))"
+    # Root may raise a hard limit by a right that others lack.
+    dropped = ["setpriv", "--bounding-set=-sys_resource", "--inh-caps=-sys_resource"] if os.geteuid() == 0 else []
+    line = ["bash", "-c", 'ulimit -v 6000000; exec "$@"', "bash", *dropped, sys.executable, "-c", code, path]
+    ended = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 def test_a_fork_decodes_with_a_process_of_its_own(tmp_path):
     read(tmp_path)
     before = child().pid
     receiver, sender = os.pipe()
     if (forked := os.fork()) == 0:
-        good = read(tmp_path).pixels.tolist() == fake_pixels(0).tolist() and child().pid != before
-        os.write(sender, b"1" if good else b"0")
-        os._exit(0)
+        try:
+            good = read(tmp_path).pixels.tolist() == fake_pixels(0).tolist() and child().pid != before
+            os.write(sender, b"1" if good else b"0")
+        finally:
+            os._exit(0)
+    os.close(sender)
     assert os.read(receiver, 1) == b"1"
     os.waitpid(forked, 0)
-    os.close(receiver), os.close(sender)
+    os.close(receiver)
     assert read(tmp_path).pixels.tolist() == fake_pixels(0).tolist()
     assert child().pid == before

@@ -4,6 +4,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from data_prep.dicom.header import ReadOptions
+from data_prep.errors import InputError
 from data_prep.mammogram import Laterality, SpacingSource, View, read_mammogram
 from tests.fakes.dicom import write_dicom
 from tests.fakes.folder import fake_pixels
@@ -144,6 +145,15 @@ def test_loss_is_told_by_attribute_or_transfer_syntax(tmp_path, syntax, lossy, w
     pixels = fake_pixels(0, 32, 33, bits=8).astype(np.uint8)
     mammogram = read_mammogram(write_dicom(tmp_path / "a.dcm", pixels, bits_stored=8, syntax=syntax, **header))
     assert mammogram.warnings == (() if warning is None else (warning,))
+
+
+def test_without_a_window_a_falling_rescale_is_refused_with_voi_lut_too(tmp_path):
+    falling = {"RescaleSlope": -1, "RescaleIntercept": 4095}
+    path = write_dicom(tmp_path / "a.dcm", fake_pixels(0), **falling)
+    with pytest.raises(InputError, match=r"RescaleSlope .* must be greater than 0"):
+        read_mammogram(path, ReadOptions(voi_lut=True))
+    windowed = write_dicom(tmp_path / "b.dcm", fake_pixels(0), WindowCenter=2048, WindowWidth=4096, **falling)
+    assert read_mammogram(windowed, ReadOptions(voi_lut=True)).bits_stored == 16
 
 
 def test_a_missing_window_is_told_where_one_is_asked_for(tmp_path):

@@ -81,6 +81,13 @@ def test_a_segmentation_of_another_image_is_told(tmp_path):
         "the segmentation names another image as its source (SOPInstanceUID differs)",
     )
     assert MaskImages(other).warnings((3, 7)) == ()
+    both = pydicom.dcmread(own)
+    both.SourceImageSequence = [pydicom.Dataset()]
+    both.SourceImageSequence[0].ReferencedSOPInstanceUID = fake_uid(9)
+    both.save_as(tmp_path / "both.dcm")
+    assert MaskImages(tmp_path / "both.dcm", None, image).warnings((3, 7)) == (
+        "the segmentation names 2 images as its sources: all its frames are taken for this one",
+    )
 
 
 def test_a_segmentation_as_ignore_mask_ignores_every_segment(tmp_path):

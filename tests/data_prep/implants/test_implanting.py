@@ -10,22 +10,31 @@ import pytest
 from scipy import ndimage
 
 from data_prep.command import DISCLAIMER
+from data_prep.dicom.description import LOSSY, PERHAPS_LOSSY
 from data_prep.errors import InputError
 from data_prep.implants.config import ImplantConfig
 from data_prep.implants.dicom_file import neutral_names, write_dicom
 from data_prep.implants.implanting import implant_folder
 from data_prep.mammogram import Laterality, SpacingSource, View, read_mammogram
+from data_prep.only_run import only_run_in
 from data_prep.png import decode_grey_png, encode_png
+from data_prep.split import patient_key
 from tests.data_prep.implants.test_placement import breast
+from tests.fakes.commands import ROOT
 
 CONFIG = ImplantConfig(seed=3, isolated_per_mammogram=4, clusters_per_mammogram=1)
 
 
-def write_background(path, patient_id, seed, spacing=0.07, **fields):
+def write_background(path, patient_id, seed, spacing=0.07, study=None, **fields):
     mammogram, _ = breast(seed=seed, spacing=spacing)
     mammogram = dataclasses.replace(mammogram, laterality=Laterality.LEFT, view=View.CC, **fields)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_dicom(path, mammogram.pixels, mammogram, neutral_names(0, patient_id, "s", str(seed), seed + 1))
+    write_dicom(
+        path,
+        mammogram.pixels,
+        mammogram,
+        neutral_names(0, patient_id, study or patient_key(patient_id) or str(seed), str(seed), seed + 1),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +88,41 @@ def test_views_of_one_patient_share_patient_and_study_and_the_nameless_are_alone
     assert len({header.StudyInstanceUID for header in headers}) == 4
     assert headers[0].StudyInstanceUID == headers[1].StudyInstanceUID
     assert len({header.SOPInstanceUID for header in headers}) == 5
+
+
+def test_images_of_one_study_stay_with_one_patient_whatever_their_patient_ids(tmp_path):
+    for seed, patient_id in enumerate(["pseudonym-1", "pseudonym-2", "", "other"]):
+        study = "another" if patient_id == "other" else "shared"
+        write_background(tmp_path / "in" / f"{seed}.dcm", patient_id, seed, study=study)
+    implant_folder(tmp_path / "in", tmp_path / "out", CONFIG)
+    headers = [pydicom.dcmread(path) for path in sorted((tmp_path / "out").glob("*.dcm"))]
+    patients = [header.PatientID for header in headers]
+    assert patients[0] == patients[1] == patients[2] != patients[3]
+    assert len({header.StudyInstanceUID for header in headers}) == 2
+
+
+@pytest.mark.parametrize("told", [(), (LOSSY,), (PERHAPS_LOSSY,)])
+def test_a_lossy_background_is_not_called_lossless(tmp_path, told):
+    mammogram, _ = breast(seed=1)
+    write_dicom(tmp_path / "a.dcm", mammogram.pixels, dataclasses.replace(mammogram, warnings=told),
+                neutral_names(0, "p", "s", "1", 1))  # fmt: skip
+    assert pydicom.dcmread(tmp_path / "a.dcm").LossyImageCompression == ("01" if told else "00")
+
+
+@pytest.mark.parametrize("spacing", [0.005, 1.0])
+def test_pixels_too_fine_or_too_coarse_cost_their_image_alone(tmp_path, spacing):
+    write_background(tmp_path / "in" / "a.dcm", "p", 1, pixel_spacing_mm=(spacing, spacing),
+                     spacing_source=SpacingSource.PIXEL_SPACING)  # fmt: skip
+    write_background(tmp_path / "in" / "b.dcm", "p", 2)
+    summary = implant_folder(tmp_path / "in", tmp_path / "out", CONFIG)
+    assert [file.reason for file in summary.rejected] == [f"a pixel spacing must be 0.01 to 0.5 mm; found {spacing:g}"]
+    assert summary.mammograms == 1
+
+
+def test_a_second_run_into_the_same_folder_is_refused(backgrounds, tmp_path):
+    with only_run_in(tmp_path, ""), pytest.raises(InputError, match="another run is writing into this folder"):
+        implant_folder(backgrounds, tmp_path, CONFIG)
+    assert contents(tmp_path) == {}
 
 
 def test_nothing_that_identifies_comes_out(result):
@@ -222,7 +266,7 @@ def test_a_folder_without_mammograms_is_refused(tmp_path):
     (tmp_path / "in" / "y.png").write_bytes(encode_png(np.zeros((600, 600), np.uint16)))
     with pytest.raises(InputError, match=r"none of 2 files is usable; x\.dcm: not a DICOM file"):
         implant_folder(tmp_path / "in", tmp_path / "out", CONFIG)
-    assert not contents(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_background_folder_and_results_inside_it_are_refused(backgrounds, tmp_path):
@@ -234,8 +278,9 @@ def test_a_missing_background_folder_and_results_inside_it_are_refused(backgroun
 
 def command(*flags):
     return subprocess.run(
-        [sys.executable, "-m", "data_prep.implant", *flags], capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-m", "data_prep.implant", *flags],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
 
 
 def test_the_command_says_where_the_results_are_and_what_it_rejected(backgrounds, tmp_path):

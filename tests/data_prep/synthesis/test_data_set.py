@@ -17,6 +17,7 @@ from data_prep.split import patient_key
 from data_prep.synthesis.data_set import synthesize_folder
 from data_prep.synthesis.dicom_file import write_dicom
 from data_prep.synthesis.picture import SynthesisConfig, synthesize_mammogram
+from tests.fakes.commands import ROOT
 
 CONFIG = SynthesisConfig(seed=11, field_height_mm=30.0, field_width_mm=28.0)
 IMAGES = 6
@@ -135,8 +136,9 @@ def test_what_a_killed_run_left_is_cleared(result, tmp_path):
 
 def command(*flags):
     return subprocess.run(
-        [sys.executable, "-m", "data_prep.synthesize", *flags], capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-m", "data_prep.synthesize", *flags],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
 
 
 def test_the_command_says_where_the_results_are(tmp_path):

@@ -36,7 +36,7 @@ def only_run_in(folder: pathlib.Path, refusal: str) -> Iterator[None]:
             pass  # a file system without locks: two runs at once are the user's to avoid
         yield
     finally:
-        os.close(descriptor)
-        if made:
+        if made:  # and held still, so that nobody else has begun in it
             with contextlib.suppress(OSError):  # not empty
                 folder.rmdir()
+        os.close(descriptor)

@@ -1,7 +1,7 @@
 import pytest
 
-from calcseg_tf.only_run import only_run_in
 from data_prep.errors import InputError
+from data_prep.only_run import only_run_in
 
 
 def test_one_run_at_a_time_holds_a_folder(tmp_path):
