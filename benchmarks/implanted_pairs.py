@@ -138,9 +138,10 @@ def make_pairs(folder: pathlib.Path, rounds: int) -> Iterator[tuple[Side, Side]]
         for number, (prior, other) in enumerate(couples):
             current = dataclasses.replace(other, pixels=np.ascontiguousarray(other.pixels[:, ::-1]))
             random = np.random.default_rng([number, 7])
-            canvases = [Canvas(each, _SPACING_MM, random) for each in (prior, current)]
+            config = ImplantConfig(pixel_spacing_mm=_SPACING_MM)
+            canvases = [Canvas(each, _SPACING_MM, config, random) for each in (prior, current)]
             for seed in range(rounds):
-                implanted = implant_mammogram(prior, ImplantConfig(seed=seed, pixel_spacing_mm=_SPACING_MM))
+                implanted = implant_mammogram(prior, dataclasses.replace(config, seed=seed))
                 for cluster in range(1, implanted.clusters + 1):
                     pair = _pair(canvases, (prior, current), implanted.calcifications, cluster, random)
                     if pair is not None:
@@ -181,15 +182,15 @@ def _pair(
     for _ in range(_SITES):
         canvas, site = canvases[1], np.array(canvases[1].draw_site())
         canvas.take_back(0)
-        moved = []
+        arrived = []
         for each, number in moving:
             place = site + matrix @ (np.array(each.centroid) - middle)
             place += random.normal(0, _JITTER_MM / _SPACING_MM, 2)
             patch = moved(each.calcification, matrix)
             if canvas.add(patch, place[0], place[1], each.signal_to_noise, None):
-                moved.append((canvas.placed[-1], number))
-        if len(moved) >= max(5, 0.9 * len(moving)):
-            return _side(canvases[0], mammograms[0], start), _side(canvas, mammograms[1], moved)
+                arrived.append((canvas.placed[-1], number))
+        if len(arrived) >= max(5, 0.9 * len(moving)):
+            return _side(canvases[0], mammograms[0], start), _side(canvas, mammograms[1], arrived)
     return None
 
 
@@ -210,9 +211,9 @@ def moved(found: implants.Calcification, matrix: np.ndarray) -> implants.Calcifi
 
 
 def _side(canvas: Canvas, background: Mammogram, placed: list[tuple[PlacedCalcification, int]]) -> Side:
-    canvas.placed = [each for each, _ in placed]
+    kept, canvas.placed = canvas.placed, [each for each, _ in placed]
     pixels, _, _ = canvas.render()
-    canvas.placed = []
+    canvas.placed = kept
     labels = np.zeros(pixels.shape, np.int32)
     for each, number in placed:
         labels[each.window][each.calcification.mask] = number

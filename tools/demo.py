@@ -10,12 +10,14 @@ import sys
 import time
 
 from data_prep.command import DISCLAIMER
+from data_prep.implants.implanting import SUMMARY_FILE
 from data_prep.mammogram import read_mammogram
 from data_prep.manifest import read_manifest
 from data_prep.png import encode_png
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
+MARK = ".demo"  # tells a folder whose content the demo may delete
 # The goal of the demo: this share of the held-out patient's calcifications, at this many false alarms a mammogram.
 GOAL_SENSITIVITY, GOAL_FALSE_ALARMS = 0.80, "10"
 
@@ -51,11 +53,12 @@ def backgrounds(small: bool, folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def make_records(steps: Steps, out: pathlib.Path) -> None:
-    """Implants calcifications into `out/backgrounds` and converts the result to `out/records`."""
-    steps.run(
-        "implant", "-m", "data_prep.implant", f"--background_dir={out / 'backgrounds'}",
-        f"--output_dir={out / 'implanted'}", "--seed=1",
-    )  # fmt: skip
+    """Implants calcifications into `out/backgrounds`, unless that is done, and converts the result to `out/records`."""
+    if not (out / "implanted" / SUMMARY_FILE).exists():
+        steps.run(
+            "implant", "-m", "data_prep.implant", f"--background_dir={out / 'backgrounds'}",
+            f"--output_dir={out / 'implanted'}", "--seed=1",
+        )  # fmt: skip
     steps.run(
         "convert", "-m", "data_prep.convert", "--dataset=folder", f"--data_dir={out / 'implanted'}",
         f"--output_dir={out / 'records'}", "--public_ids",
@@ -69,7 +72,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="two mammograms, a short training: minutes, no result")
     options = parser.parse_args()
     out: pathlib.Path = options.output_dir.resolve()
-    shutil.rmtree(out, ignore_errors=True)
+    clear(out)
     start = time.monotonic()
     sources = backgrounds(options.small, out / "backgrounds")
 
@@ -97,6 +100,19 @@ def main() -> None:
     png.write_bytes(encode_png(read_mammogram(untouched).pixels))
     steps.run("serve", "tests/serving/stranger.py", out / "serving" / "1", png, png.with_name("probability.png"))
     print_summary(out, stem, steps.seconds, time.monotonic() - start)
+
+
+def clear(out: pathlib.Path) -> None:
+    """Makes an empty folder of a new one, an empty one, or that of an earlier demo."""
+    if out.exists() and not (out.is_dir() and ((out / MARK).exists() or not any(out.iterdir()))):
+        sys.exit(f"error: {out}: --output_dir must be new, empty or an earlier demo's; found files of another origin")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MARK).touch()
+    for path in out.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != MARK:
+            path.unlink()
 
 
 def held_out(records: pathlib.Path, sources: list[pathlib.Path]) -> tuple[str, pathlib.Path]:

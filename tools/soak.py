@@ -10,12 +10,14 @@ memory or handles in the second half of the time than in the first, counted from
 """
 
 import argparse
+import contextlib
 import functools
 import hashlib
 import itertools
 import multiprocessing
 import os
 import pathlib
+import queue
 import shutil
 import sys
 import tempfile
@@ -63,7 +65,7 @@ def main() -> None:
         folder = pathlib.Path(scratch)
         processes = {"server": context.Process(target=serve, args=(options.model_dir, folder / "models", told))}
         processes["server"].start()
-        _, address = told.get()
+        address = _address(processes["server"], told)
         for name, load, argument in (("local", _local, options.model_dir), ("client", _remote, address)):
             arguments = (name, load, argument, images, folder / name, told)
             processes[name] = context.Process(target=predict_on_and_on, args=arguments)
@@ -75,6 +77,13 @@ def main() -> None:
                 process.kill()
                 process.join()
     print(DISCLAIMER)
+
+
+def _address(server: Any, told: "Queue[tuple[str, Any]]") -> Any:
+    while server.is_alive() or not told.empty():
+        with contextlib.suppress(queue.Empty):
+            return told.get(timeout=1.0)[1]
+    sys.exit("error: the server did not start; what it says is above")
 
 
 def watch(processes: Mapping[str, Any], told: "Queue[tuple[str, Any]]", seconds: float, warm: int) -> None:

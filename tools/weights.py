@@ -53,7 +53,7 @@ def main() -> None:
         f"--model_dir={out / 'model'}",
     )  # fmt: skip
     models = [out / "model", *([options.peer_model_dir.resolve()] if options.peer_model_dir else [])]
-    if not (out / "evaluation").exists():
+    if not (out / "evaluation" / "evaluation.html").exists():  # written last
         choose_threshold(out / "model", out / "records_threshold")
         steps.run(
             "evaluate", "-m", "calcseg_tf.evaluate", f"--model_dir={','.join(map(str, models))}",
@@ -75,7 +75,9 @@ def make_data(steps: Steps, out: pathlib.Path, synthetic_images: int) -> None:
     """
     real, made, data = out / "backgrounds", out / "synthetic", out / "data"
     if not real.exists():
-        backgrounds(False, real)
+        partial = real.with_name(".backgrounds.partial")
+        backgrounds(False, partial)
+        partial.rename(real)
     for seed, images in (
         (TRAIN_SEED, synthetic_images), (THRESHOLD_SEED, THRESHOLD_IMAGES), (TEST_SEED, TEST_IMAGES),
     ):  # fmt: skip
@@ -144,13 +146,17 @@ def implant(
 
 def plain(real: pathlib.Path, output_dir: pathlib.Path) -> None:
     """Copies films, each with an empty mask: all of one patient, and one of the other, as records have two sides."""
+    if output_dir.exists():
+        return
+    partial = output_dir.with_name(f".{output_dir.name}.partial")
     for patient, count in ((TEST_PATIENT, None), (TRAIN_PATIENT, 1)):
-        (output_dir / patient).mkdir(parents=True, exist_ok=True)
+        (partial / patient).mkdir(parents=True, exist_ok=True)
         for source in sorted((real / patient).glob("*.dcm"))[:count]:
-            shutil.copyfile(source, output_dir / patient / source.name)
+            shutil.copyfile(source, partial / patient / source.name)
             header = pydicom.dcmread(source, stop_before_pixels=True)
             mask = Image.new("L", (header.Columns, header.Rows))
-            mask.save(output_dir / patient / source.with_suffix(".png").name)
+            mask.save(partial / patient / source.with_suffix(".png").name)
+    partial.rename(output_dir)
 
 
 def write_cases(data_dir: pathlib.Path) -> None:

@@ -77,9 +77,11 @@ def _table(context: Context, rows: Sequence[Measured]) -> str:
             lines.append(f"| {row.peer.name} | did not finish: {row.failure} |" + " |" * (len(columns) - 2))
             continue
         agreement = row.agreement
+        broke = f" ({len(row.answers[MAMMOGRAM])} of {context.turns} turns: {row.failure})" if row.failure else ""
         demo = f" (its own input; float64: {agreement.exact_components})" if agreement and row.peer.as_demo else ""
         lines.append(
-            f"| {row.peer.name} | {row.about['precision']} | {_window(row)} | {_number(row.seconds(MAMMOGRAM), 2)} "
+            f"| {row.peer.name}{broke} | {row.about['precision']} | {_window(row)} "
+            f"| {_number(row.seconds(MAMMOGRAM), 2)} "
             f"| {_number(row.times(ours, MAMMOGRAM) if ours else None, 2)} "
             f"| {_number(row.cpu_seconds(MAMMOGRAM, context.machine['cores']), 2)} | {_number(row.seconds(BREAST), 2)} "
             f"| {_number(row.times(ours, BREAST) if ours else None, 2)} | {row.peak_bytes / 1e9:.2f} GB "
@@ -93,7 +95,7 @@ def _notes(context: Context, rows: Sequence[Measured]) -> str:
     ours = next((row for row in rows if row.peer.key == OURS and row.answers), None)
     lines = []
     others = [row for row in rows if row.answers and row.peer.key not in (OURS, "saved_model")]
-    rivals = [row for row in others if row.about["precision"] == FLOAT32 and not row.peer.as_demo]
+    rivals = [row for row in others if row.about["precision"] == FLOAT32 and not row.peer.as_demo and not row.failure]
     if ours and rivals:
         for image in (MAMMOGRAM, BREAST):
             best = min(rivals, key=lambda row: row.seconds(image) or float("inf"))

@@ -1,3 +1,6 @@
+import dataclasses
+import itertools
+
 import numpy as np
 
 from benchmarks import implanted_pairs
@@ -6,8 +9,10 @@ from calcseg_tf.clinical import Region
 from calcseg_tf.clinical.follow_up import compare_exams
 from calcseg_tf.clinical.follow_up_exams import measure_exam
 from data_prep.implants.calcification import draw_calcification
+from data_prep.implants.dicom_file import neutral_names, write_dicom
 from data_prep.implants.outlines import Shape
-from data_prep.mammogram import Mammogram
+from data_prep.mammogram import Laterality, Mammogram, View
+from tests.data_prep.implants.test_placement import breast
 
 _PLACES = ((10, 10), (12, 60), (30, 25), (45, 70), (70, 15), (80, 50), (55, 40))
 
@@ -48,3 +53,21 @@ def test_only_a_match_of_an_implant_with_itself_is_right():
     assert _tally(prior, _side(7, [1, 2, 3, 4, 5, 6, 7])) == Tally(1, 1, 7, 7, 7, 7)
     # The sixth has vanished; where it was, there is another one now.
     assert _tally(prior, _side(7, [1, 2, 3, 4, 5, 9, 7])) == Tally(1, 1, 6, 6, 7, 6)
+
+
+def test_every_pair_has_a_cluster_in_both_exams_and_the_masks_match(tmp_path):
+    for seed, laterality in enumerate((Laterality.LEFT, Laterality.RIGHT)):
+        mammogram, _ = breast(seed=seed, spacing=None)
+        mammogram = dataclasses.replace(mammogram, laterality=laterality, view=View.CC)
+        names = neutral_names(0, "patient", "study", str(seed), seed + 1)
+        (tmp_path / "patient").mkdir(exist_ok=True)
+        write_dicom(tmp_path / "patient" / f"{seed}.dcm", mammogram.pixels, mammogram, names)
+    tally = Tally()
+    for prior, current in itertools.islice(implanted_pairs.make_pairs(tmp_path, 1), 3):
+        both = set(np.unique(prior.labels)) & set(np.unique(current.labels)) - {0}
+        assert len(both) >= 3
+        exams = [measure_exam(each.mammogram, (each.labels > 0).astype(np.float32), 0.5, each.region)
+                 for each in (prior, current)]  # fmt: skip
+        tally.add(compare_exams(*exams), prior, current)
+    assert tally.pairs == 3
+    assert tally.right >= 0.5 * tally.matched > 0

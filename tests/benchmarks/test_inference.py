@@ -22,6 +22,7 @@ from calcseg_tf.model_directory import ModelInfo, save_weights, write_info
 from calcseg_tf.models import build_network, model_config
 from data_prep.errors import InputError
 from data_prep.png import encode_png
+from tests.fakes.commands import ROOT
 
 SMALL = {"widths": (4, 8), "kernel_sizes": (3, 5), "head_kernel_size": 3}  # halo 5
 
@@ -251,7 +252,8 @@ def test_one_command_measures_ours_the_saved_model_and_the_plain_graph(model, tm
     (tmp_path / "image.png").write_bytes(encode_png(image))
     ended = subprocess.run(
         [sys.executable, "-m", "benchmarks.inference", f"--image={tmp_path}/image.png", f"--model_dir={model[1]}",
-         f"--output_dir={tmp_path}/out", "--turns=1"], capture_output=True, text=True, check=False,
+         f"--output_dir={tmp_path}/out", "--turns=1"],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=500,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     peers = json.loads((tmp_path / "out" / "inference.json").read_text())["peers"]
