@@ -22,13 +22,13 @@ from calcseg_tf.evaluation.results import PARTIAL_PREFIX, sweep_partial
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.model_directory import load_network
 from calcseg_tf.models import model_name
-from calcseg_tf.only_run import only_run_in
 from calcseg_tf.probability_map import to_codes
 from calcseg_tf.scoring import add_record, score_split
 from calcseg_tf.split_records import split_records
 from calcseg_tf.termination import ended_by_sigterm
 from data_prep.errors import InputError
 from data_prep.manifest import Manifest, read_manifest, render_manifest
+from data_prep.only_run import only_run_in
 from data_prep.schema import Record
 
 __all__ = ["EvaluatingConfig", "evaluate", "named_folders", "read_data_sets", "scores"]

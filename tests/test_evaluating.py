@@ -12,11 +12,11 @@ from calcseg_tf.evaluating import EvaluatingConfig, evaluate, named_folders, rea
 from calcseg_tf.evaluation.froc import LOWEST_CODE
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.model_directory import read_info, write_info
-from calcseg_tf.only_run import only_run_in
 from calcseg_tf.probability_map import to_codes
 from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
 from data_prep.manifest import read_manifest
+from data_prep.only_run import only_run_in
 from data_prep.png import encode_png
 from tests.fakes.commands import assert_one_line_error, run_modules
 from tests.fakes.pages import elements, parse_page, text_of

@@ -11,7 +11,7 @@ from calcseg_tf.probability_map import from_code
 __all__ = ["definition_of", "definitions"]
 
 _OPERATING_POINT = (
-    "Highest sensitivity at thresholds that keep the limit, named by the path, on the mean false alarms per "
+    "Sensitivity at the lowest threshold that keeps the limit, named by the path, on the mean false alarms per "
     "mammogram, there and at every higher threshold, so that one whose false alarms have merged does not pass"
 )
 
@@ -33,7 +33,7 @@ _PROTOCOLS = {
         "Candidates are the 8-connected components of p >= {candidate:.2f}, each scored by its maximum; most pairs of "
         "object and candidate with an intersection over union of at least 0.10 are matched, one to one, and then most "
         "overlap; an object is detected if its candidate's score reaches the threshold, a false alarm is a candidate "
-        "that overlaps no object so much."
+        "that overlaps no object so much. No candidate is left out for its size."
     ),
 }
 

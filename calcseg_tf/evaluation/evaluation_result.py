@@ -138,7 +138,7 @@ class EvaluationResult:
         return {protocol: froc.froc_curve(sweep, len(self.images), area_cm2) for protocol, sweep in self.sweeps.items()}
 
     def operating_point(self, limit: float, protocol: str = PRIMARY, per_cm2: bool = False) -> OperatingPoint | None:
-        """The highest sensitivity under a limit on the mean false alarms; None where there is none.
+        """The lowest threshold that keeps a limit on the mean false alarms, as all higher ones do; None if none does.
 
         Args:
             limit: Inclusive.

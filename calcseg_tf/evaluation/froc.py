@@ -119,7 +119,10 @@ def admissible(false_positives_per_image: np.ndarray, limit: float) -> np.ndarra
 
 
 def operating_point(curve: FrocCurve, limit: float, per_cm2: bool = False) -> OperatingPoint | None:
-    """Finds the highest sensitivity, which is that of the lowest threshold, under a limit on the false alarms.
+    """Finds the lowest threshold that keeps a limit on the false alarms, there and at every higher threshold.
+
+    Its sensitivity is the highest under the limit where finds are never lost as the threshold falls (zamir, picai);
+    under hdogreg two finds that merge count once.
 
     Args:
         curve: Of a set of images.
@@ -148,8 +151,9 @@ def partial_auc(false_positives: np.ndarray, sensitivity: np.ndarray, limit: flo
     """Returns the area under a FROC curve from 0 to a limit on the false alarms, as HDoGReg's authors draw it.
 
     Straight lines join the points in the order of their false alarms, among equals of their sensitivity, from (0, 0)
-    on; beyond the last point the curve runs level to the limit. Of an ideal detector it is the limit. The one step away
-    from the authors' script: only points count that keep the limit at every higher threshold too (`admissible`).
+    on; beyond the last point the curve runs level to the limit. Of an ideal detector it is the limit. Two steps away
+    from the authors' script: only points count that keep the limit at every higher threshold too (`admissible`), and
+    theirs leaves the order among equal false alarms to the sort.
 
     Args:
         false_positives: float64 [thresholds], by ascending threshold, in the unit of the limit.

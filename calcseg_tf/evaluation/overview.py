@@ -18,7 +18,14 @@ from calcseg_tf.evaluation.comparison import (
 from calcseg_tf.evaluation.definitions import definition_of, definitions
 from calcseg_tf.evaluation.page import Section, render_page
 from calcseg_tf.evaluation.report import DATA_SETS_TABLE, PAGE_FILE, Report, remove_old
-from calcseg_tf.evaluation.sections import caution_notices, curves_section, intervals_told, notes, what_was_counted
+from calcseg_tf.evaluation.sections import (
+    caution_notices,
+    curves_section,
+    intervals_told,
+    notes,
+    patients_caution,
+    what_was_counted,
+)
 from calcseg_tf.html import Content, element, table
 from calcseg_tf.html import definitions as definition_list
 from data_prep.atomic import write_text
@@ -69,7 +76,7 @@ class DataSetReport:
             meanings=tuple((label, definition_of(path, sentences) or "") for label, path in labels.items()),
             brackets=intervals_told(result),
             content=[
-                element("p", what_was_counted(result)),
+                element("p", f"{what_was_counted(result)}{patients_caution(result)}"),
                 element("p", page, " is on a page of its own."),
                 *caution_notices(scored),
                 notes(undefined(scored, labels.values())),

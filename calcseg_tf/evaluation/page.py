@@ -59,6 +59,7 @@ pre { background: var(--panel); padding: .6rem; overflow-x: auto; font-size: .85
   body { max-width: none; padding: 0; font-size: 10pt; }
   nav { display: none; }
   .wide { overflow: visible; }
+  pre { white-space: pre-wrap; overflow-wrap: anywhere; overflow: visible; }
   .strip img { width: 100%; }
   table { font-size: 8.5pt; }
   tr, figure, li { break-inside: avoid; }

@@ -177,8 +177,8 @@ def _froc_line(name: str, result: EvaluationResult, protocol: str, per_cm2: bool
     alarms = curve.false_positives_per_cm2 if per_cm2 else curve.false_positives_per_image
     if curve.sensitivity is None or alarms is None:
         return _undefined(name, result.sensitivity_at(_LIMIT, protocol, per_cm2).reason or "no annotated object")
-    # Below the threshold with the most false alarms they merge, and the curve runs back: not a way to operate.
-    peak = len(alarms) - 1 - int(alarms[::-1].argmax())
+    # Below the lowest threshold with the most false alarms they merge, and the curve runs back: not a way to operate.
+    peak = int(alarms.argmax())
     kept = thin(alarms[peak:], curve.sensitivity[peak:], DRAWN_POINTS, logarithmic=True)[::-1] + peak
     merging = thin(alarms[: peak + 1], curve.sensitivity[: peak + 1], DRAWN_POINTS, logarithmic=True)
     line = Line(

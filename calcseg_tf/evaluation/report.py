@@ -21,7 +21,7 @@ from calcseg_tf.evaluation.line_plots import Plot
 from calcseg_tf.evaluation.page import Section, render_page
 from calcseg_tf.evaluation.pictures import Look, Pictures, draw_pictures, draw_sheet, wanted_images
 from calcseg_tf.evaluation.plots import STRATA_PLOT, curve_plots, plot_all
-from calcseg_tf.evaluation.results import METRICS_FILE, PARTIAL_PREFIX, write_results
+from calcseg_tf.evaluation.results import METRICS_FILE, PARTIAL_PREFIX, remove_results, write_results
 from calcseg_tf.evaluation.sections import (
     curves_section,
     differences_section,
@@ -126,10 +126,14 @@ def write_report(
 
 
 def remove_old(output_dir: pathlib.Path) -> None:
-    """Removes what an earlier evaluation left in a folder that another may not replace, the page first."""
-    for pattern in (PAGE_FILE, METRICS_FILE, COMPARISON_FILE, _COMPARISON_TABLE, DATA_SETS_TABLE, "example_*.p??"):
+    """Removes an earlier evaluation from a folder, the page first; folders of its models stay."""
+    evaluated = any((output_dir / name).exists() for name in (PAGE_FILE, METRICS_FILE, COMPARISON_FILE))
+    sheets = [f"{kind}.png" for kind in _KINDS]
+    for pattern in (PAGE_FILE, COMPARISON_FILE, _COMPARISON_TABLE, DATA_SETS_TABLE, "example_*.p??", *sheets):
         for file in output_dir.glob(pattern):
             file.unlink()
+    if evaluated:
+        remove_results(output_dir)
 
 
 def _write_plots(results: Mapping[str, EvaluationResult], output_dir: pathlib.Path) -> None:

@@ -8,16 +8,26 @@ import tempfile
 from collections.abc import Mapping
 
 from calcseg_tf.evaluation.evaluation_result import EvaluationResult
+from calcseg_tf.evaluation.image_score import PROTOCOLS
 from calcseg_tf.evaluation.metrics import build_metrics
-from calcseg_tf.evaluation.plots import plot_all
+from calcseg_tf.evaluation.plots import STRATA_PLOT, plot_all
 from calcseg_tf.evaluation.tables import write_tables
 from data_prep.atomic import sweep_partial_files
 from data_prep.errors import InputError
 
-__all__ = ["METRICS_FILE", "PARTIAL_PREFIX", "sweep_partial", "write_results"]
+__all__ = ["METRICS_FILE", "PARTIAL_PREFIX", "remove_results", "sweep_partial", "write_results"]
 
 METRICS_FILE = "metrics.json"
 PARTIAL_PREFIX = ".partial-"  # of hidden folders, in which a report is built
+
+_PLOTS = (
+    "froc_hdogreg_per_cm2",
+    *(f"froc_{protocol}" for protocol in PROTOCOLS),
+    "roc",
+    "precision_recall",
+    STRATA_PLOT,
+)
+_TABLES = (*_PLOTS, "pixels", "bands", "images", "calcifications", "candidates", "candidates_picai")
 
 
 def write_results(
@@ -55,10 +65,21 @@ def write_results(
             plot_all({"": result}, partial)
         files = sorted(partial.iterdir())
         (partial / METRICS_FILE).write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
-        (output_dir / METRICS_FILE).unlink(missing_ok=True)
+        if (output_dir / METRICS_FILE).exists():
+            remove_results(output_dir)
         for file in [*files, partial / METRICS_FILE]:
             os.replace(file, output_dir / file.name)
     return metrics
+
+
+def remove_results(output_dir: pathlib.Path) -> None:
+    """Removes metrics.json, tables and figures from a folder that holds an evaluation.
+
+    Another may write fewer: of a data set without pixel spacing, or of several models, whose tables lie in folders.
+    """
+    plots = [f"{name}.{kind}" for name in _PLOTS for kind in ("png", "pdf")]
+    for name in (METRICS_FILE, *plots, *(f"{name}.csv" for name in _TABLES)):
+        (output_dir / name).unlink(missing_ok=True)
 
 
 def sweep_partial(output_dir: pathlib.Path) -> None:

@@ -34,6 +34,7 @@ __all__ = [
     "intervals_told",
     "lead",
     "notes",
+    "patients_caution",
     "protocols_section",
     "provenance_section",
     "strata_section",
@@ -72,7 +73,10 @@ def lead(scored: Sequence[Scored]) -> Content:
                 each.threshold_rule, ".")
         for each in scored
     ]  # fmt: skip
-    return [element("p", f"{what_was_counted(result)} {intervals_told(result)}"), element("ul", *thresholds)]
+    return [
+        element("p", f"{what_was_counted(result)} {intervals_told(result)}{patients_caution(result)}"),
+        element("ul", *thresholds),
+    ]
 
 
 def what_was_counted(result: EvaluationResult) -> str:
@@ -85,10 +89,13 @@ def what_was_counted(result: EvaluationResult) -> str:
 
 def intervals_told(result: EvaluationResult) -> str:
     """Says what stands in brackets."""
+    return f"Brackets hold {LEVEL:.0%} intervals over {result.bootstrap_samples:,} resamples of the patients."
+
+
+def patients_caution(result: EvaluationResult) -> str:
+    """Says that intervals over few patients cannot be relied on; "" where they are many."""
     few = few_patients(len(result.patients))
-    return f"Brackets hold {LEVEL:.0%} intervals over {result.bootstrap_samples:,} resamples of the patients." + (
-        f" Caution: {few}." if few else ""
-    )
+    return f" Caution: {few}." if few else ""
 
 
 def caution_notices(scored: Sequence[Scored]) -> list[Markup]:
@@ -131,7 +138,9 @@ def protocols_section(scored: Sequence[Scored]) -> Section:
     sentences = definitions(result.threshold_figures, result.protocols, result.connectivity)
     rows = [[label, *(with_interval(each.result, path) for each in scored)] for label, path in protocol_paths(result)]
     meanings: list[tuple[Content, Content]] = [(name, sentences[f"froc.{name}"]) for name in result.protocols]
-    caption = "Highest sensitivity that keeps the limit on the mean false alarms, there and at every higher threshold."
+    caption = (
+        "Sensitivity at the lowest threshold that keeps the limit on the mean false alarms, as all higher ones do."
+    )
     return Section(
         "protocols",
         "Sensitivity by protocol",

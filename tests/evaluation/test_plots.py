@@ -129,6 +129,15 @@ def test_the_froc_curve_runs_from_the_highest_threshold_to_where_false_alarms_me
     assert at == alarms[step]
 
 
+def test_a_plateau_of_false_alarms_is_no_merging(results):
+    """Candidates of picai never merge as the threshold falls: its curve is drawn whole."""
+    for line, result in zip(curve_plots(results)["froc_picai"].lines, results.values(), strict=True):
+        assert line.merging is None
+        assert (line.x[-1], line.y[-1]) == (
+            result.froc["picai"].false_positives_per_image[0], result.froc["picai"].sensitivity[0]
+        )  # fmt: skip
+
+
 def test_the_points_of_the_pixel_curves_are_counted_at_the_operating_threshold(results):
     plots = curve_plots(results)
     for roc, precision_recall in zip(plots["roc"].lines, plots["precision_recall"].lines, strict=True):

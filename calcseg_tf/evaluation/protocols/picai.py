@@ -3,7 +3,8 @@
 Candidates are the connected components of what is predicted at one low threshold, each scored by its maximum. Objects
 and candidates are assigned to each other so that most pairs overlap enough, and among such assignments the overlap is
 greatest. What is swept is the score: a candidate below the threshold is dropped whole, none ever changes its shape. The
-curve is monotone for that, but candidates that merge at the candidate threshold stay merged.
+curve is monotone for that, but candidates that merge at the candidate threshold stay merged. Unlike picai_eval's own
+extraction of candidates, made for lesions of the prostate, none is dropped for its size and no score is rounded.
 """
 
 import dataclasses
