@@ -6,6 +6,7 @@ from absl import flags
 
 from calcseg_tf.result_flags import ModelFlag, ResultFlags
 from data_prep.command import DISCLAIMER, run, split_options
+from data_prep.errors import InputError
 
 if TYPE_CHECKING:
     from calcseg_tf.bulk import Runner
@@ -45,6 +46,8 @@ def _runner() -> "Runner":
     options = split_options(_BEAM_OPTIONS.value, "--beam_options")
     check_runner(_RUNNER.value, options)
     if _RUNNER.value != LOCAL_RUNNER:
+        if _WORKERS.value is not None:
+            raise InputError("is for --runner=local; --beam_options tells Beam how many", "--workers")
         from calcseg_tf.bulk.beam_runner import InBeam
 
         return InBeam(model, _RESULTS.output_dir, _RUNNER.value, options)

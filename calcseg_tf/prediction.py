@@ -17,10 +17,22 @@ from data_prep.dicom.header import STORED_VALUES, ReadOptions
 from data_prep.errors import InputError, UnfinishedError
 from data_prep.mammogram import Mammogram, read_mammogram
 
-__all__ = ["ImageJob", "Model", "Outcome", "Settings", "Status", "predict_image", "source_record"]
+__all__ = ["ImageJob", "Model", "ModelChangedError", "Outcome", "Settings", "Status", "predict_image", "source_record"]
 
 # What the next image would meet as well: these end a run, other errors of the system cost their image alone.
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
+
+
+class ModelChangedError(UnfinishedError):
+    """The model is another than when the run began: what is left would get results of other weights."""
+
+    def __init__(self, what: str, where: object = "") -> None:
+        super().__init__(
+            f"{what} changed during the run; --overwrite makes the results of the model before again", where
+        )
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return UnfinishedError, (self.rule, self.where)  # in another process it is only told
 
 
 class Model(Protocol):
@@ -104,7 +116,7 @@ class Outcome:
 
 
 def source_record(sha256: str, settings: Settings) -> dict[str, object]:
-    """Returns what statistics.json holds of the file and how it was taken, ready for JSON."""
+    """Returns what statistics.json holds of the file and how it was taken, but for the notes on it, ready for JSON."""
     return {"sha256": sha256, **dataclasses.asdict(settings.read_options), **dataclasses.asdict(settings.dicom)}
 
 
@@ -151,8 +163,11 @@ def predict_image(
     except Exception as error:  # of a library or of this program: it costs one image, not the thousands after it
         return Outcome(job, Status.FAILED, _told(error))
     seconds = time.monotonic() - start
-    notes = () if source is None else source.notes
-    return Outcome(job, Status.PREDICTED, "", count, intensity.size / 1e6, seconds, (*mammogram.warnings, *notes))
+    return Outcome(job, Status.PREDICTED, "", count, intensity.size / 1e6, seconds, _notes(mammogram, source))
+
+
+def _notes(mammogram: Mammogram, source: SourceImage | None) -> tuple[str, ...]:
+    return (*mammogram.warnings, *(() if source is None else source.notes))
 
 
 def _write(
@@ -172,7 +187,7 @@ def _write(
         mammogram.pixel_spacing_mm,
         mammogram.spacing_source,
         settings.model,
-        source_record(mammogram.source_sha256, settings),
+        {**source_record(mammogram.source_sha256, settings), "notes": list(_notes(mammogram, source))},
         source,
         settings.dicom.fractional_segmentation,
     )

@@ -53,7 +53,7 @@ class InBeam:
     ) -> None:
         pass
 
-    def model(self) -> tuple[float, Mapping[str, Any]]:
+    def model(self, images: int) -> tuple[float, Mapping[str, Any]]:
         """As `Runner.model`."""
         return self._model.describe()
 

@@ -138,7 +138,7 @@ def _is_image(path: pathlib.Path) -> bool:
 
 def _listed(file: pathlib.Path, output_dir: pathlib.Path) -> Inputs:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise InputError(f"the list of images cannot be read ({error.strerror})", file) from None
     except UnicodeDecodeError:

@@ -58,7 +58,9 @@ def look_up(job: ImageJob, settings: Settings) -> Outcome | MadeOtherwise | None
         differences += _differences("", source, now)
     if differences:
         return MadeOtherwise(job, tuple(differences))
-    return Outcome(job, Status.KEPT, "", found["count"], found["height"] * found["width"] / 1e6)
+    notes = (source or {}).get("notes", ())  # none in a result of an earlier version
+    megapixels = found["height"] * found["width"] / 1e6
+    return Outcome(job, Status.KEPT, "", found["count"], megapixels, notes=tuple(map(str, notes)))
 
 
 def _read(result: pathlib.Path) -> dict[str, Any] | None:

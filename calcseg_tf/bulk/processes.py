@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from calcseg_tf.bulk.local_model import LocalModel
-from calcseg_tf.prediction import ImageJob, Outcome, Settings, Status, predict_image
+from calcseg_tf.prediction import ImageJob, ModelChangedError, Outcome, Settings, Status, predict_image
 from data_prep.errors import InputError, UnfinishedError
 from data_prep.worker_process import begin_worker
 
@@ -67,8 +67,9 @@ class InProcesses:
             process.kill()
             process.join()
 
-    def model(self) -> tuple[float, Mapping[str, Any]]:
+    def model(self, images: int) -> tuple[float, Mapping[str, Any]]:
         """As `Runner.model`: the first process tells it, so that this one needs no TensorFlow."""
+        self._workers = min(self._workers, max(1, images))  # a single image has all cores
         self._start()
         while self._told is None:
             for end in self._talking():
@@ -129,6 +130,7 @@ class InProcesses:
         Raises:
             _DiedError: It died at its image, or idle.
             UnfinishedError: It died before it had its model.
+            ModelChangedError: It has another model than those before it.
             Exception: What it raised.
         """
         try:
@@ -145,7 +147,9 @@ class InProcesses:
         if isinstance(message, BaseException):
             raise message
         if isinstance(message, tuple):
-            self._told = self._told or message
+            if self._told not in (None, message):
+                raise ModelChangedError("the model directory")
+            self._told = message
             self._idle.append(end)
         elif isinstance(message, Outcome):
             del self._busy[end]

@@ -22,12 +22,12 @@ from calcseg_tf.bulk.inputs import Inputs, find_inputs
 from calcseg_tf.bulk.kept import MadeOtherwise, look_up
 from calcseg_tf.clinical.dicom import DicomOptions
 from calcseg_tf.clinical.results import sweep_partial
-from calcseg_tf.only_run import only_run_in
-from calcseg_tf.prediction import ImageJob, Outcome, Settings, Status
+from calcseg_tf.prediction import ImageJob, ModelChangedError, Outcome, Settings, Status
 from calcseg_tf.termination import ended_by_sigterm
 from data_prep.atomic import sweep_partial_files
 from data_prep.dicom.header import STORED_VALUES, ReadOptions
 from data_prep.errors import InputError, UnfinishedError
+from data_prep.only_run import only_run_in
 
 __all__ = ["BulkConfig", "Report", "Runner", "predict_bulk"]
 
@@ -45,8 +45,11 @@ class Runner(Protocol):
     ) -> None:
         """Ends whatever still works; nothing is written after it."""
 
-    def model(self) -> tuple[float, Mapping[str, Any]]:
+    def model(self, images: int) -> tuple[float, Mapping[str, Any]]:
         """Returns the operating threshold and what tells the model from others, ready for JSON.
+
+        Args:
+            images: So many at the most will be predicted; more helpers than that are of no use.
 
         Raises:
             InputError: There is no such model.
@@ -149,7 +152,7 @@ def predict_bulk(config: BulkConfig, runner: Runner, say: Callable[[str], None])
         _partials_swept(inputs.jobs, config.output_dir),
         runner,
     ):
-        settings = Settings(*runner.model(), config.read_options, config.dicom)
+        settings = Settings(*runner.model(len(inputs.jobs)), config.read_options, config.dicom)
         kept, otherwise = _look_up_all(inputs.jobs, settings)
         if otherwise and not config.overwrite:
             raise _taken(otherwise, config.output_dir)
@@ -274,6 +277,8 @@ def _told_when_stopped(done: Sequence[Outcome], images: int, output_dir: pathlib
     """Turns what stops a run from outside into one line that says how to go on."""
     try:
         yield
+    except ModelChangedError:
+        raise  # the same command would not go on
     except (OSError, UnfinishedError, KeyboardInterrupt) as error:
         if isinstance(error, OSError):
             cause = error.strerror or type(error).__name__  # without the name of a part of a result

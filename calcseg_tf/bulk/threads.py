@@ -44,7 +44,7 @@ class InThreads:
     ) -> None:
         self._turn.end()
 
-    def model(self) -> tuple[float, Mapping[str, Any]]:
+    def model(self, images: int) -> tuple[float, Mapping[str, Any]]:
         """As `Runner.model`."""
         return self._told
 

@@ -10,13 +10,13 @@ import keras
 
 from calcseg_tf.checkpointing import full_disk_told
 from calcseg_tf.model_directory import CONFIG_FILE, ModelInfo, load_network, weights_sha256
-from calcseg_tf.only_run import only_run_in
 from calcseg_tf.serving.contract import CHECKSUMS_FILE, EXTRA_DIR, METADATA_FILE
 from calcseg_tf.serving.metadata import metadata_text
 from calcseg_tf.serving.signatures import ServedModel, save_model
 from calcseg_tf.serving.warm_up import write_warm_up
 from calcseg_tf.termination import ended_by_sigterm
 from data_prep.errors import InputError
+from data_prep.only_run import only_run_in
 
 __all__ = ["export_version"]
 

@@ -52,12 +52,12 @@ class GrpcTransport:
         self._target = target
         self._deadline_s = deadline_s
         if security.tls:
-            channel = grpc.secure_channel(server, grpc.ssl_channel_credentials(_read(security)), options=_OPTIONS)
+            self._channel = grpc.secure_channel(server, grpc.ssl_channel_credentials(_read(security)), options=_OPTIONS)
         else:
-            channel = grpc.insecure_channel(server, options=_OPTIONS)
-        self._predict = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict
+            self._channel = grpc.insecure_channel(server, options=_OPTIONS)
+        self._predict = prediction_service_pb2_grpc.PredictionServiceStub(self._channel).Predict
         # model_service_pb2 itself fails under protobuf 4.25; the stub needs only the messages.
-        self._status = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus
+        self._status = model_service_pb2_grpc.ModelServiceStub(self._channel).GetModelStatus
 
     def versions(self) -> dict[int, str]:
         """As `Transport.versions`; for a label, of all versions: servers tell no more."""
@@ -75,6 +75,10 @@ class GrpcTransport:
         self._choose_version(request.model_spec)
         response = self._call(self._predict, request)
         return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
+
+    def close(self) -> None:
+        """As `Transport.close`."""
+        self._channel.close()
 
     def _choose_version(self, spec: model_pb2.ModelSpec) -> None:
         if self._target.version is not None:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from calcseg_tf.prediction import ModelChangedError
 from calcseg_tf.probability_map import FULL_SCALE
 from calcseg_tf.serving.contract import (
     CLIENT,
@@ -75,8 +76,9 @@ class RemoteModel:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Asks for no further tile."""
+        """Asks for no further tile, and waits for none."""
         self._requests.shutdown(wait=False, cancel_futures=True)
+        self._transport.close()
 
     def probability(self, intensity: np.ndarray, progress: Callable[[int], object] = lambda _: None) -> np.ndarray:
         """Returns float32 [height, width] in [0, 1], the probability that a pixel is part of a calcification.
@@ -87,8 +89,10 @@ class RemoteModel:
 
         Raises:
             InputError: The server gave no answer; says why.
+            ModelChangedError: The server has another model by now.
         """
         probability = self._method(intensity, progress)
+        self._require_same_model()
         if probability.shape != intensity.shape:
             raise InputError(f"the answer must be of the image's size; found {list(probability.shape)}", self._server)
         return probability
@@ -157,6 +161,11 @@ class RemoteModel:
         if AVAILABLE not in versions.values():
             states = ", ".join(f"version {version} is {state}" for version, state in sorted(versions.items()))
             raise InputError(f"the server is not ready to serve {self._target}: {states}", self._server)
+
+    def _require_same_model(self) -> None:
+        """Checks that an answer is of the model whose name the result will bear: a label may move, a version appear."""
+        if self._target.version is None and self._read_metadata().weights_sha256 != self.served.weights_sha256:
+            raise ModelChangedError("the served model (--version keeps to one)", self._server)
 
     def _read_metadata(self) -> ServedInfo:
         text = self._ask(METADATA, {CLIENT: np.array([_CLIENT_NAME.encode()], object)})

@@ -81,6 +81,9 @@ class RestTransport:
         except (TypeError, ValueError, KeyError):
             raise ServerError(Trouble.OTHER, "it answers with something else than strings") from None
 
+    def close(self) -> None:
+        """As `Transport.close`; each request has a connection of its own."""
+
     def _ask(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
         try:
             status, content = self._request(method, path, body)
@@ -92,6 +95,8 @@ class RestTransport:
             raise ServerError(Trouble.ABSENT, str(error)) from None
         except http.client.HTTPException as error:
             raise ServerError(Trouble.OTHER, f"no HTTP ({type(error).__name__}); is this its gRPC port?") from None
+        except UnicodeError:  # of Python's encoding of host names
+            raise ServerError(Trouble.ABSENT, "no such host name") from None
         except OSError as error:
             raise ServerError(Trouble.ABSENT, error.strerror or str(error)) from None
         try:

@@ -107,6 +107,10 @@ class Transport(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Ends what is still being asked, where the protocol can."""
+        ...
+
 
 _ASSERTION = re.compile(r"assertion failed: \[(.*)\]", re.DOTALL)
 _NODE = re.compile(r"\s*\[\[\{\{node .*", re.DOTALL)

@@ -62,10 +62,12 @@ class BrightnessModel:
             os.kill(os.getpid(), signal.SIGKILL)
         with (self.marks / "loaded").open("a") as file:
             file.write(f"{os.getpid()}\n")
+        (self.marks / "threads").write_text(str(threads))
         return Brightness(self.marks, self.seconds)
 
     def describe(self):
-        return 0.5, {"name": "brightness"}
+        changed = (self.marks / "changing").exists() and len((self.marks / "loaded").read_text().split()) > 1
+        return 0.5, {"name": "another" if changed else "brightness"}
 
 
 def in_threads(model, threshold=0.5, in_flight=2, **identity):

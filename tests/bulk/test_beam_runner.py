@@ -79,3 +79,10 @@ def test_options_of_beam_need_a_runner_of_beam(archive, tmp_path):
     )
     assert_one_line_error(ended, "--beam_options: the local runner has no options")
     assert not (tmp_path / "out").exists()
+
+
+@needs_beam
+def test_workers_are_for_the_local_runner(archive, tmp_path):
+    model = {"model_dir": tmp_path, "runner": "DirectRunner"}
+    ended = run_module("calcseg_tf.predict", **model, input=archive, output_dir=tmp_path / "out", workers=2)
+    assert_one_line_error(ended, "--workers: is for --runner=local")

@@ -96,6 +96,13 @@ def test_no_more_processes_are_started_than_there_are_images_left(archive, expec
     assert contents(tmp_path / "out") == expected
 
 
+def test_a_single_image_has_all_cores(archive, tmp_path):
+    cores = len(os.sched_getaffinity(0))
+    runner = InProcesses(BrightnessModel(tmp_path), workers=cores)
+    predict_bulk(BulkConfig(str(archive / "case0" / "0.png"), tmp_path / "out"), runner, lambda _: None)
+    assert (tmp_path / "threads").read_text() == str(cores)
+
+
 def test_a_process_that_dies_costs_its_image_one_more_try(tmp_path):
     root = tmp_path / "archive"
     sizes = {"a": DEADLY, "b": DEADLY_ONCE, "d": BLACK_HOLE}
@@ -117,6 +124,14 @@ def test_a_model_for_which_there_is_no_memory_ends_the_run(archive, tmp_path):
     with pytest.raises(UnfinishedError, match=r"loading the model, a process ended with status -9.*--workers"):
         predict(archive, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_changes_while_processes_load_it_ends_the_run(tmp_path):
+    write_png(tmp_path / "archive" / "a.png", np.zeros((DEADLY_ONCE, 8), np.uint16))  # a second process loads it
+    (tmp_path / "changing").touch()
+    with pytest.raises(UnfinishedError, match="the model directory changed during the run") as raised:
+        predict(tmp_path / "archive", tmp_path / "out", 1)
+    assert "the same command goes on" not in str(raised.value)
 
 
 @pytest.mark.slow

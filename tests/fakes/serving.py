@@ -49,6 +49,7 @@ class Backend:
         failures: What the next requests are answered with, first to last.
         delay_s: Before each answer.
         called: Signatures, in order.
+        chosen: Version and label that each request names, likewise.
         most_at_once: Requests that were being answered.
     """
 
@@ -59,6 +60,7 @@ class Backend:
     failures: list[RefusedError] = dataclasses.field(default_factory=list)
     delay_s: float = 0.0
     called: list[str] = dataclasses.field(default_factory=list)
+    chosen: list[tuple[int | None, str | None]] = dataclasses.field(default_factory=list)
     at_once: int = 0
     most_at_once: int = 0
     lock: threading.Lock = dataclasses.field(default_factory=threading.Lock)
@@ -75,6 +77,7 @@ class Backend:
     ) -> dict[str, np.ndarray]:
         with self.lock:
             self.called.append(signature)
+            self.chosen.append((version, label))
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
             failure = self.failures.pop(0) if self.failures else None

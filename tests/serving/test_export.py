@@ -14,11 +14,11 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.model_directory import read_info
-from calcseg_tf.only_run import only_run_in
 from calcseg_tf.serving.exporting import export_version
 from calcseg_tf.serving.metadata import read_metadata
 from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError, UnfinishedError
+from data_prep.only_run import only_run_in
 from tests.fakes.commands import assert_one_line_error, run_modules
 from tests.fakes.folder import write_png
 from tests.test_checkpointing import full_disk
@@ -160,7 +160,9 @@ def test_every_warm_up_request_is_a_real_one_that_the_model_answers(exported, si
 
 
 def test_versions_count_up_and_are_never_replaced(exported, model_dir, tmp_path):
-    out = exported.parent
+    out = tmp_path / "out"
+    shutil.copytree(exported, out / exported.name)
+    exported = out / exported.name
     flags = [f"--model_dir={model_dir}", f"--output_dir={out}"]
     (tmp_path / "file").write_text("not a folder")
     before = (exported / "saved_model.pb").read_bytes()

@@ -8,13 +8,14 @@ import threading
 import grpc
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.probability_map import to_codes
 from calcseg_tf.serving.connection import ConnectionConfig, Protocol, connect
 from calcseg_tf.serving.retries import Retries
 from calcseg_tf.serving.transport import ServerError, Trouble
-from data_prep.errors import InputError
+from data_prep.errors import InputError, UnfinishedError
 from tests.fakes.serving import Backend, RefusedError, grpc_server, rest_server
 
 SERVERS = {Protocol.GRPC: grpc_server, Protocol.REST: rest_server}
@@ -90,7 +91,7 @@ def test_without_a_signature_floats_go_by_grpc_and_pngs_by_rest(backend):
     for protocol, signature in ((Protocol.GRPC, "serving_default"), (Protocol.REST, "predict_png")):
         with SERVERS[protocol](backend) as server:
             connect(config(server, protocol)).probability(mammogram(3, 4))
-        assert backend.called[-1] == signature
+        assert backend.called[-2:] == [signature, "metadata"]  # whether it is the same model still
 
 
 @BOTH
@@ -163,6 +164,30 @@ def test_a_version_is_chosen_by_number_label_or_not_at_all(backend, protocol, ch
     backend.versions[2] = "END"
     with SERVERS[protocol](backend) as server:
         connect(config(server, protocol, **choice)).probability(mammogram(3, 4))
+    assert set(backend.chosen) == {(choice.get("version"), choice.get("label"))}
+
+
+@BOTH
+def test_a_model_that_changes_during_the_run_ends_it(backend, signatures, protocol):
+    other = {**signatures, "metadata": _metadata_of_other_weights(signatures)}
+    with SERVERS[protocol](backend) as server:
+        model = connect(config(server, protocol))
+        model.probability(mammogram(3, 4))
+        backend.signatures = other
+        with pytest.raises(UnfinishedError, match=r"the served model .* changed during the run; --overwrite"):
+            model.probability(mammogram(3, 4))
+
+
+def _metadata_of_other_weights(signatures):
+    """The signature `metadata`, telling other weights."""
+    first = signatures["metadata"]
+
+    def metadata(**inputs):
+        [(name, text)] = first(**inputs).items()
+        return {name: tf.strings.regex_replace(text, '("weights_sha256": ")[0-9a-f]*', r"\1other")}
+
+    metadata.structured_input_signature = first.structured_input_signature
+    return metadata
 
 
 @BOTH
@@ -191,8 +216,8 @@ def test_a_newer_server_without_the_signature_says_so(signatures):
 @BOTH
 def test_a_server_too_slow_for_the_deadline_is_not_asked_again(backend, short_waits, protocol):
     with SERVERS[protocol](backend) as server:
-        model = connect(config(server, protocol, deadline_s=0.3))
-        backend.delay_s = 1.0
+        model = connect(config(server, protocol, deadline_s=3.0))
+        backend.delay_s = 6.0
         with pytest.raises(InputError, match="no answer within --deadline_s"):
             model.probability(mammogram(3, 4))
     assert short_waits == []
@@ -217,7 +242,7 @@ def test_a_server_that_takes_four_megabytes_is_sent_tiles(backend, short_waits):
 def test_several_tiles_are_in_flight_at_once(backend):
     with grpc_server(backend) as server:
         model = connect(config(server, signature="predict_tiles", in_flight=3))
-        backend.delay_s = 0.2
+        backend.delay_s = 1.0
         model.probability(mammogram(4, 512 * 3))
     assert backend.most_at_once == 3
 
@@ -225,7 +250,7 @@ def test_several_tiles_are_in_flight_at_once(backend):
 def test_several_threads_may_ask_at_once(backend):
     with grpc_server(backend) as server:
         model = connect(config(server))
-        backend.delay_s = 0.2
+        backend.delay_s = 1.0
         threads = [threading.Thread(target=model.probability, args=(mammogram(3, 4),)) for _ in range(3)]
         for thread in threads:
             thread.start()
