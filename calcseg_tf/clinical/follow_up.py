@@ -27,7 +27,7 @@ class Status(enum.StrEnum):
     GROWN = "grown"
     NEW = "new"
     VANISHED = "vanished"
-    UNCOVERED = "uncovered"  # its place in the other exam lies outside the region marked there
+    UNCOVERED = "uncovered"  # its place in the other exam lies outside the region marked there, or outside the image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +186,7 @@ def _changes(
 ) -> tuple[Change, ...]:
     changes = []
     moved = follow_up.prior_in_current(_places(before))
-    covered = follow_up.current.region.region.contains(moved)
+    covered = _covered(follow_up.current, moved)
     for index, found in enumerate(before):
         if index in pairs:
             other, distance = pairs[index]
@@ -196,12 +196,18 @@ def _changes(
         place = (float(moved[index][0]), float(moved[index][1]))
         changes.append(Change(status, found, None, place, None, None))
     matched = {other for other, _ in pairs.values()}
-    covered = follow_up.prior.region.region.contains(follow_up.current_in_prior(_places(after)))
+    covered = _covered(follow_up.prior, follow_up.current_in_prior(_places(after)))
     for index, found in enumerate(after):
         if index not in matched:
             status = Status.NEW if covered[index] else Status.UNCOVERED
             changes.append(Change(status, None, found, (found.row, found.column), None, None))
     return tuple(changes)
+
+
+def _covered(exam: Exam, places: np.ndarray) -> np.ndarray:
+    """Tells which places (row, column) an exam shows in its region, which may reach beyond the image; bool [places]."""
+    inside = ((places >= -0.5) & (places < np.array(exam.codes.shape) - 0.5)).all(axis=1)
+    return np.asarray(exam.region.region.contains(places) & inside)
 
 
 def _matched(prior: Calcification, current: Calcification, distance: float, follow_up: FollowUp) -> Change:

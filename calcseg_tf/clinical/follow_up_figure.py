@@ -71,7 +71,7 @@ def table_lines(follow_up: FollowUp) -> list[str]:
     lines = [f"{'':<18}{'prior':>9}{'current':>9}{'difference':>12}"]
     for each in follow_up.table:
         if each.name in names:
-            form = "d" if each.name == "count" else ".4f" if unit == "mm2" else ".2f"  # as the pages round
+            form = "d" if each.name == "count" else ".4f" if unit == "mm2" else ".2f"  # as many digits as on the pages
             cells = [
                 "-" if value is None else format(value, sign + form)
                 for value, sign in ((each.prior, ""), (each.current, ""), (each.difference, "+"))
@@ -87,7 +87,7 @@ def describe_alignment(follow_up: FollowUp) -> str:
         return f"Not aligned: {follow_up.reason}."
     note = f" {follow_up.reason[0].upper()}{follow_up.reason[1:]}." if follow_up.reason else ""
     return (
-        f"Aligned ({found.motion}): rotation {found.rotation_deg:+.1f} degrees, scale {found.scale:.3f}, "
+        f"Aligned ({found.motion}): rotation {found.rotation_deg:+z.1f} degrees, scale {found.scale:.3f}, "
         f"residual {follow_up.residual:.2f} {unit}.{note}"
     )
 

@@ -17,8 +17,8 @@ from calcseg_tf.clinical.follow_up_figure import write_comparison_figure
 from calcseg_tf.clinical.matching import GATE_MM, GATE_PX, NEIGHBOUR_SHARE, RESIDUAL_FACTOR, SIZE_WEIGHT
 from calcseg_tf.clinical.page.comparison import write_comparison_page
 from calcseg_tf.clinical.results import replace_folder, require_replaceable, sweep_partial
-from calcseg_tf.only_run import only_run_in
 from data_prep.command import DISCLAIMER, DISCLAIMER_COLUMN
+from data_prep.only_run import only_run_in
 
 __all__ = ["CHANGES_FILE", "COMPARISON_FILE", "FIGURE_FILE", "PAGE_FILE", "comparison_content", "write_comparison"]
 
@@ -52,7 +52,7 @@ _FOLLOW_UP_DEFINITIONS = {
         "persisted: matched, and not grown. grown: matched, current area at least "
         f"{GROWN_RATIO:g} times the prior one and equivalent diameter larger by at least the longer side of a pixel. "
         "new, vanished: not matched, and its place in the other exam lies in the region marked there. uncovered: not "
-        "matched, and its place in the other exam lies outside that region, which tells nothing."
+        "matched, and its place in the other exam lies outside that region or the image, which tells nothing."
     ),
     "place": "(row, column) in px of the current exam: where it lies, or by the alignment would lie.",
     "compared_anyway": "Why these exams should not be compared; whoever ran the comparison asked for it all the same.",

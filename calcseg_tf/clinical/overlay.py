@@ -9,7 +9,7 @@ import numpy as np
 
 from calcseg_tf.clinical.statistics import ImageStatistics
 from calcseg_tf.clinical.windows import MOST_WINDOWS, Window, choose_windows
-from calcseg_tf.drawing import draw_outline, draw_scale_bar, halo, plain_text, reduce_blocks
+from calcseg_tf.drawing import draw_outline, draw_scale_bar, figure_bytes, halo, plain_text, reduce_blocks
 from calcseg_tf.heat_map import heat_colours
 from calcseg_tf.probability_map import FULL_SCALE, threshold_code
 from data_prep.command import DISCLAIMER
@@ -78,7 +78,7 @@ def write_overlay(
     figure = Figure(figsize=size, facecolor="white")
     FigureCanvasAgg(figure)
     _Picture(figure, size, layout, statistics).draw(intensity, codes, windows, title)
-    figure.savefig(path, dpi=_DPI, metadata={"Software": None})
+    path.write_bytes(figure_bytes(figure, "png", _DPI))
 
 
 def _width_in(layout: _Layout, columns: int) -> float:

@@ -21,11 +21,11 @@ from calcseg_tf.clinical.overlay import write_overlay
 from calcseg_tf.clinical.page import write_report
 from calcseg_tf.clinical.shape_statistics import ShapeStatistics
 from calcseg_tf.clinical.statistics import ImageStatistics, measure
-from calcseg_tf.only_run import only_run_in
 from calcseg_tf.probability_map import to_codes
 from data_prep.command import DISCLAIMER, DISCLAIMER_COLUMN
 from data_prep.errors import InputError
 from data_prep.mammogram import SpacingSource
+from data_prep.only_run import only_run_in
 from data_prep.png import encode_png
 
 __all__ = [
@@ -120,7 +120,12 @@ def sweep_partial(folder: pathlib.Path, name: str | None = None) -> None:
         found = _PARTIAL.fullmatch(path.name)
         if found and name in (None, found[1]) and path.is_dir() and not path.is_symlink():
             with contextlib.suppress(InputError), only_run_in(path, "held"):
-                shutil.rmtree(path)
+                target = folder / found[1]
+                if path.suffix == ".old" and not target.exists():  # killed between the two steps of `replace_folder`
+                    if name is None:  # else another process may be between them
+                        path.rename(target)
+                else:
+                    shutil.rmtree(path)
 
 
 def require_replaceable(target: pathlib.Path, told_by: str = STATISTICS_FILE) -> None:

@@ -9,10 +9,10 @@ from calcseg_tf.clinical.follow_up import Status, compare_exams
 from calcseg_tf.clinical.follow_up_exams import measure_exam
 from calcseg_tf.clinical.follow_up_figure import table_lines
 from calcseg_tf.clinical.follow_up_results import comparison_content, write_comparison
-from calcseg_tf.only_run import only_run_in
 from data_prep.command import DISCLAIMER
 from data_prep.errors import InputError
 from data_prep.mammogram import Mammogram, SpacingSource
+from data_prep.only_run import only_run_in
 from tests.clinical.drawing import blocks
 from tests.clinical.test_shape_statistics import EXAM_2017, EXAM_2018
 
@@ -89,6 +89,14 @@ def test_what_lies_outside_the_other_region_is_neither_new_nor_vanished():
     current = _exam(_dots(_shifted(_PLACES)), region=Region.rectangle(0, 0, 80, 99))
     found = compare_exams(_exam(_dots(_PLACES)), current)
     assert found.counts() == {"persisted": 6, "grown": 0, "new": 0, "vanished": 0, "uncovered": 1}
+
+
+def test_what_lies_outside_the_other_image_is_uncovered_though_the_region_reaches_there():
+    places = [(row, column) for row, column in _PLACES if row < 70]
+    cut = _dots(_PLACES)[:70]
+    found = compare_exams(_exam(_dots(_PLACES)), _exam(cut, region=Region.rectangle(0, 0, 500, 500)))
+    assert found.counts()["vanished"] == 0
+    assert found.counts()["uncovered"] == len(_PLACES) - len(places)
 
 
 def test_without_spacing_it_is_compared_in_pixels():

@@ -77,4 +77,4 @@ class ResultIdentity:
 def algorithm_parameters(statistics: ImageStatistics, model: Mapping[str, object]) -> dict[str, str]:
     """Returns what the algorithm was run with, as texts."""
     name = model.get("name")
-    return {"threshold": f"{statistics.threshold:g}", **({"network": str(name)} if name else {})}
+    return {"threshold": f"{statistics.threshold:.10g}", **({"network": str(name)} if name else {})}

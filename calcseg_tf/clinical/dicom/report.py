@@ -100,7 +100,7 @@ def _document(source: SourceImage, statistics: ImageStatistics, groups: Sequence
 def _remarks(statistics: ImageStatistics) -> list[str]:
     remarks = [
         DISCLAIMER,
-        f"A calcification is an 8-connected component of the pixels with probability >= {statistics.threshold:g}.",
+        f"A calcification is an 8-connected component of the pixels with probability >= {statistics.threshold:.10g}.",
     ]
     if statistics.pixel_spacing_mm is None:
         remarks.append("The pixel spacing is unknown: areas are in pixels, and clusters are not sought.")

@@ -14,7 +14,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from pydicom.valuerep import validate_value
 
 from calcseg_tf.clinical.dicom.identifiers import derive_uid
-from data_prep.dicom.access import header_text, parse_dicom, read_value
+from data_prep.dicom.access import header_text, parse_dicom, read_numbers, read_value
 from data_prep.errors import InputError
 from data_prep.mammogram import Laterality, Mammogram, View, is_dicom
 from data_prep.quiet import quiet
@@ -44,6 +44,7 @@ _IMAGE = (
 
 _UID = re.compile(r"[012](\.(0|[1-9][0-9]*))+\Z")  # PS3.5 9.1; the first number is 0, 1 or 2 (ITU-T X.660)
 _MOST_UID = 64
+_METHODS = {"ISO_10918_1", "ISO_14495_1", "ISO_15444_1", "ISO_15444_15", "ISO_18181_1"}  # PS3.3 C.7.6.1.1.5.1
 _DIRECTION = re.compile(r"[AFHLPR]{1,3}\Z")  # PS3.3 C.7.6.1.1.1
 
 
@@ -111,7 +112,7 @@ def read_source(path: pathlib.Path, mammogram: Mammogram, show_patient: bool) ->
     dataset.SOPClassUID = _image_class(header, notes)
     dataset.Modality = "MG"
     dataset.Rows, dataset.Columns = mammogram.pixels.shape
-    _copy_image(header, dataset)
+    _copy_image(header, dataset, notes)
     return SourceImage(
         dataset, mammogram.source_sha256, mammogram.laterality, mammogram.view, show_patient, tuple(notes)
     )
@@ -169,7 +170,7 @@ def _image_class(header: Dataset, notes: list[str]) -> str:
     return str(SecondaryCaptureImageStorage)
 
 
-def _copy_image(header: Dataset, dataset: Dataset) -> None:
+def _copy_image(header: Dataset, dataset: Dataset, notes: list[str]) -> None:
     """Copies what a result in the pixels of the image shares with it: its orientation, and that it was lossy."""
     with contextlib.suppress(InputError):
         directions = read_value(header, "PatientOrientation")
@@ -177,15 +178,27 @@ def _copy_image(header: Dataset, dataset: Dataset) -> None:
             texts = [str(direction) for direction in directions]
             if all(_DIRECTION.match(text) for text in texts):
                 dataset.PatientOrientation = texts
-    with contextlib.suppress(InputError, TypeError, ValueError):
-        ratio = float(header_text(header, "LossyImageCompressionRatio"))
-        method = header_text(header, "LossyImageCompressionMethod")
-        # PS3.3 C.7.6.1.1.5: 01 needs both, and is meaningless without.
-        if header_text(header, "LossyImageCompression") == "01" and 1.0 <= ratio < 1e6 and _is_method(method):
-            dataset.LossyImageCompression = "01"
-            dataset.LossyImageCompressionRatio = f"{ratio:.6g}"
-            dataset.LossyImageCompressionMethod = method
+    if _text(header, "LossyImageCompression") != "01":
+        return
+    ratios, methods = _lossy_steps(header)
+    # PS3.3 C.7.6.1.1.5: 01 needs both, a value for each step, and is meaningless without.
+    if (
+        ratios
+        and len(ratios) == len(methods)
+        and all(1.0 <= ratio < 1e6 for ratio in ratios)
+        and set(methods) <= _METHODS
+    ):
+        dataset.LossyImageCompression = "01"
+        dataset.LossyImageCompressionRatio = [f"{ratio:.6g}" for ratio in ratios]
+        dataset.LossyImageCompressionMethod = methods
+    else:
+        notes.append("the image was compressed lossily, no one knows how: the DICOM results do not say so")
 
 
-def _is_method(text: str) -> bool:
-    return text in ("ISO_10918_1", "ISO_14495_1", "ISO_15444_1", "ISO_15444_15", "ISO_18181_1")
+def _lossy_steps(header: Dataset) -> tuple[list[float], list[str]]:
+    """Returns ratio and method of every step of lossy compression; nothing where they cannot be read."""
+    with contextlib.suppress(InputError, TypeError):
+        methods = read_value(header, "LossyImageCompressionMethod") or ()
+        texts = [methods] if isinstance(methods, str) else [str(method) for method in methods]
+        return list(read_numbers(header, "LossyImageCompressionRatio") or ()), texts
+    return [], []

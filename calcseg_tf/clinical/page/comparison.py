@@ -24,7 +24,7 @@ _MEANINGS = {
     Status.GROWN: f"matched, and at least {GROWN_RATIO:g} times as large",
     Status.NEW: "in the current exam alone",
     Status.VANISHED: "in the prior exam alone",
-    Status.UNCOVERED: "its place in the other exam lies outside the region there",
+    Status.UNCOVERED: "its place in the other exam lies outside the region there, or outside the image",
 }
 
 # Name, digits, and what it is called.
@@ -103,7 +103,7 @@ def comparison_data(follow_up: FollowUp, steps: Sequence[FollowUp]) -> str:
         "aligned": _motion(follow_up),
         "regions": {side: getattr(follow_up, side).region.region.corners for side in ("prior", "current")},
         "statuses": [
-            {"name": status.value, "text": f"{mark.letter} {status.value}", "meaning": _MEANINGS[status],
+            {"name": status.value, "text": f"{mark.letter} {status.value}",
              "shape": mark.shape, "colour": mark.colour, "letter": mark.letter}
             for status, mark in MARKS.items()
         ],
@@ -194,6 +194,11 @@ def _changes() -> Markup:
             "div",
             element("h2", "Calcification by calcification"),
             element("p", hint, class_="hint"),
+            element(
+                "p",
+                " ".join(f"{status.value.capitalize()}: {told}." for status, told in _MEANINGS.items()),
+                class_="about",
+            ),
             element("p", class_="reason"),
             element("div", scrolled_table("Changes"), class_="changes"),
         ),

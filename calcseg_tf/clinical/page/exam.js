@@ -13,7 +13,7 @@ class Exam {
     this.viewer = new Viewer(this.find("canvas"), image, map, data);
     this.table = new SortedTable(this.find(".panel .wide table"), "calcification", (id) => this.select(id, true));
     this.hands = ALONE;
-    this.pointed = null; // a place [row, column] where the other exam has a calcification
+    this.pointed = null; // { place, told }: where the other exam has a calcification, and what that means here
     this.marks = true;
     this.region = { corners: [], closed: false };
     this.tool = "move";
@@ -67,8 +67,9 @@ class Exam {
   setStep(at) {
     this.at = Math.min(Math.max(at, 0), this.data.steps.length - 1);
     const { statistics, listed } = this.step;
-    const told = Number(statistics.threshold.toPrecision(6)) + (this.at === this.data.operating ? " (operating threshold)" : "");
+    const told = Number(statistics.threshold.toPrecision(10)) + (this.at === this.data.operating ? " (operating threshold)" : "");
     this.tell("threshold", this.at, `p ≥ ${told}`);
+    const focused = this.find(".details")?.contains(document.activeElement) && document.activeElement.closest("table, .clusters");
     fillList(this.find(".figures"), figuresOf(statistics));
     fillSizes(this.find(".sizes"), statistics.size_histogram);
     fillClusters(this.find(".clusters"), statistics.clusters, this.step.clusters_reason, ({ hull }) => this.showOutline(hull));
@@ -76,7 +77,7 @@ class Exam {
     this.selected = this.pointed = null;
     const few = listed.length < statistics.count;
     const left = this.data.left_out
-      ? ` Lower thresholds are not offered: they find more than ${this.data.most_calcifications} in an image.` : "";
+      ? ` Thresholds that find more than ${this.data.most_calcifications} in an image, and all below them, are not offered, but for the operating one.` : "";
     this.find(".listed").textContent =
       (statistics.count === 0 ? "No calcification at this threshold."
         : few ? `The ${listed.length} of highest probability of ${statistics.count} are listed; figures and regions count all.`
@@ -84,6 +85,8 @@ class Exam {
     this.measure();
     this.viewer.invalidate();
     this.hands.step(this.at);
+    // Rows and clusters are made anew: who was on one of their buttons is not left without a key.
+    if (focused) this.viewer.canvas.focus({ preventScroll: true });
   }
 
   /** Sets a slider and says its value beside it and to who cannot see it. */
@@ -123,7 +126,7 @@ class Exam {
   setTool(tool) {
     this.tool = tool;
     this.viewer.canvas.dataset.tool = tool;
-    this.pointer.forget();
+    if (tool === "rectangle") this.pointer.forget(); // an open polygon outlives a look around
     for (const button of this.root.querySelectorAll("[data-tool]"))
       button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
   }
@@ -150,14 +153,17 @@ class Exam {
   select(id, show) {
     if (id === null) return;
     this.mark(id);
-    if (show) this.lookAt(this.step.row[id - 1], this.step.column[id - 1], this.step.area_px[id - 1]);
+    if (show) {
+      this.lookAt(this.step.row[id - 1], this.step.column[id - 1], this.step.area_px[id - 1]);
+      this.viewer.canvas.scrollIntoView({ block: "nearest" });
+    }
     this.hands.select(id, show);
   }
 
-  /** Marks a calcification, or with null none, and perhaps a place that has none. */
-  mark(id, place = null) {
+  /** Marks a calcification, or with null none, and perhaps a place that has none, with what is told of it. */
+  mark(id, place = null, told = "") {
     this.selected = id;
-    this.pointed = place;
+    this.pointed = place && { place, told };
     this.table.select(id);
     this.viewer.invalidate();
   }
@@ -192,6 +198,7 @@ class Exam {
     const { width, height, tall } = this.viewer;
     const scale = 0.8 * Math.min(width / (right - left + 1), height / tall / (bottom - top + 1));
     this.viewer.centreOn((top + bottom) / 2, (left + right) / 2, Math.min(scale, MOST_ZOOM));
+    this.viewer.canvas.scrollIntoView({ block: "nearest" });
   }
 
   // Region
@@ -228,7 +235,8 @@ class Exam {
     if (!this.region.closed) return place.replaceChildren(make("p", this.wrong || "No region."));
     const found = measureRegion(this.step, this.region.corners, this.data.spacing_mm);
     const list = make("dl", null);
-    fillList(list, [["Calcifications", String(found.count)], ...areasOf(found, this.mm)]);
+    const corners = this.region.corners.map((corner) => corner.join(",")).join(" ");
+    fillList(list, [["Corners (row,column)", corners], ["Calcifications", String(found.count)], ...areasOf(found, this.mm)]);
     place.replaceChildren(list);
   }
 

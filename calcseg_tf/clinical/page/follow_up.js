@@ -113,7 +113,7 @@ class FollowUp {
 
   fillLegend() {
     const items = this.data.statuses.map((status) => {
-      const item = make("li", null, { title: status.meaning });
+      const item = make("li", null);
       const sign = make("canvas", null, { width: 44, height: 44, "aria-hidden": "true" });
       const context = sign.getContext("2d");
       context.scale(2, 2);
@@ -163,7 +163,6 @@ class FollowUp {
     if (number === null) return;
     const side = this.changes[number - 1].current === null ? "prior" : "current";
     this.exams[side].select(this.changes[number - 1][side], true);
-    this.exams[side].viewer.canvas.scrollIntoView({ block: "nearest" });
   }
 
   further(rows) {
@@ -179,7 +178,8 @@ class FollowUp {
     const change = this.changes[number - 1];
     const partner = change[this.other(side)];
     const place = change.places[this.other(side)];
-    exam.mark(partner, partner === null ? place : null);
+    const told = change.status === "uncovered" ? "not compared here" : "not found here";
+    exam.mark(partner, partner === null ? place : null, told);
     const area = partner === null ? this.exams[side].step.area_px[id - 1] : exam.step.area_px[partner - 1];
     if (!this.linked && (show || !isInSight(exam.viewer, place))) exam.lookAt(...place, area);
   }

@@ -154,7 +154,7 @@ def _panel(figures: str) -> Markup:
                 "section",
                 element("h2", "Clusters"),
                 element("div", class_="clusters"),
-                element("p", _DESCRIPTORS, class_="hint"),
+                element("p", _DESCRIPTORS, class_="about"),
             ),
             _calcifications(),
             class_="details",

@@ -144,11 +144,11 @@ function drawSelected(context, viewer, step, id) {
   labelled(context, viewer, String(id), x + half + 5, y + 5);
 }
 
-/** Draws where a calcification would be that only the other exam has. */
-function drawPointed(context, viewer, [row, column]) {
+/** Draws where a calcification would be that only the other exam has, or that lies outside what was compared. */
+function drawPointed(context, viewer, { place: [row, column], told }) {
   const [x, y] = viewer.toScreen(row, column);
   drawBrackets(context, x, y, 18);
-  labelled(context, viewer, "not found here", x + 23, y + 5);
+  labelled(context, viewer, told, x + 23, y + 5);
 }
 
 function drawBrackets(context, x, y, half) {

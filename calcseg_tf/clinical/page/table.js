@@ -199,8 +199,7 @@ class SortedTable {
   }
 
   reveal(row) {
-    // Two exams stand above their tables: the page must not move away from them.
-    if (!this.table.closest(".comparison")) return row.scrollIntoView({ block: "nearest" });
+    // Within the table's own window: the page must not move away from the picture.
     const window = this.table.parentElement;
     const above = row.offsetTop - this.table.tHead.offsetHeight;
     const below = row.offsetTop + row.offsetHeight - window.clientHeight;

@@ -26,8 +26,15 @@ class Viewer {
     this.onMove = () => {};
     this.pending = false;
     new ResizeObserver(() => this.resize()).observe(canvas.parentElement);
+    this.watchDensity();
     this.resize();
     this.fit();
+  }
+
+  /** A window moved to a screen of another density keeps its size. */
+  watchDensity() {
+    const moved = () => (this.resize(), this.watchDensity());
+    matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`).addEventListener("change", moved, { once: true });
   }
 
   resize() {
@@ -178,7 +185,7 @@ function paint({ height, width, pixels }, top, left, colour) {
   let any = 0;
   for (let y = 0, to = 0; y < high; y++) {
     const from = (top + y) * width + left;
-    for (let x = 0; x < wide; x++, to++) any |= target[to] = colour(pixels[from + x]);
+    for (let x = 0; x < wide; x++, to++) any |= (target[to] = colour(pixels[from + x])) >>> 24; // its opacity
   }
   if (any === 0) return null;
   const tile = document.createElement("canvas");
