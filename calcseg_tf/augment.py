@@ -71,7 +71,7 @@ class AugmentConfig:
 def augment(
     image: tf.Tensor, mask: tf.Tensor, crop_size: int, seed: tf.Tensor, config: AugmentConfig
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Rotates, magnifies and flips crops, each by its own draw, and cuts their middle out.
+    """Rotates, magnifies and flips crops, changes contrast and draws edges, each by an own draw; cuts the middle out.
 
     Args:
         image: float32 [crops, outer, outer, 1], outer = config.outer_size(crop_size), or any size with crop_size 0.

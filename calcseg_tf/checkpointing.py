@@ -38,7 +38,7 @@ class Position:
 
 
 class Checkpointing(keras.callbacks.Callback):
-    """Saves at every epoch's end, every so many steps and on SIGTERM; keeps the last two checkpoints.
+    """Saves at every epoch's end, every so many steps and, in one process, on SIGTERM; keeps the last two checkpoints.
 
     A checkpoint is named by the steps done since the run began: `ckpt-300`.
 
@@ -66,6 +66,11 @@ class Checkpointing(keras.callbacks.Callback):
         """Path of the latest checkpoint, as TensorFlow names it; None where there is none."""
         return self._manager.latest_checkpoint
 
+    @property
+    def begun(self) -> bool:
+        """Whether a checkpoint was ever finished; parts of one that was not do not count."""
+        return (self._directory / "checkpoint").is_file()
+
     def set_model(self, model: keras.Model) -> None:
         """Takes the compiled model whose state is kept."""
         super().set_model(model)
@@ -88,6 +93,7 @@ class Checkpointing(keras.callbacks.Callback):
         self._require_no_damaged_list()
         self.set_model(model)
         if self.latest is None:
+            self._remove_orphans()
             return Position()
         try:
             self._manager.checkpoint.restore(self.latest).assert_consumed()
@@ -146,9 +152,9 @@ class Checkpointing(keras.callbacks.Callback):
 
         TensorFlow takes some lists that it cannot read for none.
         """
-        path = self._directory / "checkpoint"
-        if not path.is_file():
+        if not self.begun:
             return
+        path = self._directory / "checkpoint"
         try:
             readable = tf.train.get_checkpoint_state(str(self._directory)) is not None
         except ValueError:  # an empty one, or no UTF-8

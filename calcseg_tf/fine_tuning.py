@@ -1,6 +1,7 @@
 """Fine-tuning: weights to start from, and a first stage that trains all but the backbone."""
 
 import dataclasses
+import hashlib
 import pathlib
 from typing import Any
 
@@ -10,7 +11,7 @@ import keras
 from calcseg_tf.hdf5 import check_weights_file
 from data_prep.errors import InputError
 
-__all__ = ["FineTuningConfig", "FrozenBackbone", "load_backbone_weights"]
+__all__ = ["FineTuningConfig", "FrozenBackbone", "backbone_weights_sha256", "load_backbone_weights"]
 
 _BACKBONE = "backbone"  # the layer's name in every network that has one
 
@@ -50,6 +51,19 @@ class FineTuningConfig:
                 "--backbone_weights and --freeze_backbone_epochs are for a network with a backbone (deeplabv3); "
                 f"found {network.name}"
             )
+
+
+def backbone_weights_sha256(path: pathlib.Path) -> str:
+    """Returns the digest of a file of weights, which `config.json` keeps in place of its path.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"--backbone_weights cannot be read ({error.strerror})", path) from None
 
 
 def load_backbone_weights(network: keras.Model, path: pathlib.Path) -> None:

@@ -19,7 +19,7 @@ class History(keras.callbacks.Callback):
 
     Args:
         path: The file.
-        pixels_per_step: Pixels that an iteration learns from.
+        pixels_per_step: Pixels that an update learns from.
     """
 
     def __init__(self, path: pathlib.Path, pixels_per_step: int) -> None:

@@ -10,10 +10,10 @@ from calcseg_tf.model_directory import CONFIG_FILE, ModelInfo, save_weights, wri
 from calcseg_tf.models import build_network
 from calcseg_tf.models.fcn import FcnConfig
 from calcseg_tf.models.parallel_conv import ParallelConv2D
-from calcseg_tf.only_run import only_run_in
 from calcseg_tf.torch_weights import read_state_dict
 from data_prep.atomic import sweep_partial_files
 from data_prep.errors import InputError
+from data_prep.only_run import only_run_in
 
 __all__ = ["import_state_dict"]
 

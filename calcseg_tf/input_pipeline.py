@@ -15,7 +15,9 @@ __all__ = ["InputConfig", "crops_of", "training_batch_ids", "training_batches"]
 
 _IMAGES_SHUFFLED = 16  # encoded records held for shuffling: about 10 MB each
 _TISSUE_GRID_PX = 16
-_JITTER = 0.35  # of the crop's side: at every angle up to 45 degrees the calcification stays inside the crop
+_JITTER = (
+    0.35  # of the crop's side: at every angle up to 45 degrees the calcification stays inside a crop not magnified
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +34,7 @@ class InputConfig:
             others lie anywhere but on air. About one pixel in a thousand is positive, so that uniform crops mostly see
             none.
         seed: Seeds order, places, angles and flips.
-        augment: Rotation and flip.
+        augment: Rotation, flip, zoom, contrast and edges.
     """
 
     crop_size: int = 256

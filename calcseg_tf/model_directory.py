@@ -178,7 +178,9 @@ def load_network(model_dir: pathlib.Path) -> tuple[keras.Model, ModelInfo]:
     info = read_info(model_dir)
     path = model_dir / WEIGHTS_FILE
     if not path.is_file():
-        raise InputError(f"a model directory needs {WEIGHTS_FILE} (is training unfinished?); found none", model_dir)
+        raise InputError(
+            f"a model directory needs {WEIGHTS_FILE}, which the end of a training writes; found none", model_dir
+        )
     network = build_network(info.model)
     try:
         _check_weights(path)

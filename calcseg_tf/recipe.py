@@ -112,8 +112,10 @@ class TrainingConfig:
         if not self.can_be_banded and (self.gradient == "banded" or not self.inputs.crop_size):
             asked = "--gradient=banded" if self.inputs.crop_size else "--crop_size=0"
             raise InputError(f"{asked} takes --model=fcn and --precision=float32, and no --jit_compile")
+        if self.convolution != "auto" and not (isinstance(self.model, FcnConfig) and self.precision == "float32"):
+            raise InputError(f"--convolution={self.convolution} takes --model=fcn and --precision=float32")
         if self.fine_tuning.freeze_backbone_epochs and self.optimizer.ema_momentum:
-            # Keras pairs averages and variables by position, and in the first stage there are fewer variables.
+            # Nobody has tried both together.
             raise InputError("--freeze_backbone_epochs and --ema_momentum exclude each other; found both")
         if self.checkpoint_every_steps < 0:
             raise InputError(f"--checkpoint_every_steps must be 0 or more; found {self.checkpoint_every_steps}")
@@ -129,7 +131,7 @@ class TrainingConfig:
         return isinstance(self.model, FcnConfig) and self.precision == "float32" and not self.jit_compile
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns what `config.json` keeps; the network stands beside it, the initial weights with the data."""
+        """Returns what `config.json` keeps; the network stands beside it, what weights begin with among the data."""
         values = dataclasses.asdict(self)
-        del values["model"], values["fine_tuning"]["initial_model"]
+        del values["model"], values["fine_tuning"]["initial_model"], values["fine_tuning"]["backbone_weights"]
         return values

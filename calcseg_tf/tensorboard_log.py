@@ -1,7 +1,7 @@
 """What TensorBoard shows of a run: rates, pictures, recipe, network, and on request a profile.
 
-The horizontal axis counts iterations. A run that was killed and resumed gives the log that an undisturbed one gives:
-what was written after the checkpoint is dropped before it is redone.
+The horizontal axis counts updates of the weights. A run that was killed and resumed gives the log that an undisturbed
+one gives: what was written after the checkpoint is dropped before it is redone.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ class LogConfig:
 
     Attributes:
         images_every_epochs: Epochs from one set of pictures to the next; 0 draws none.
-        profile_steps: First and last iteration to profile, counted from 1 at this start; empty profiles none.
+        profile_steps: First and last update to profile, counted from 1 at this start; empty profiles none.
     """
 
     images_every_epochs: int = 5
@@ -108,7 +108,7 @@ class TensorBoardLog(keras.callbacks.Callback):
             tf.summary.graph(graph)
 
     def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Starts the profiler before the first iteration of `profile_steps`."""
+        """Starts the profiler before the first update of `profile_steps`."""
         self._steps_here += 1
         if self._log.profile_steps[:1] == (self._steps_here,):
             tf.profiler.experimental.start(str(self._directory))

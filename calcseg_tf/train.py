@@ -1,11 +1,13 @@
 """Trains a network: python -m calcseg_tf.train --flagfile=configs/paper.cfg --records_dir=... --model_dir=..."""
 
+import math
 import os
 import pathlib
 
 from absl import flags
 
 from data_prep.command import DISCLAIMER, run
+from data_prep.errors import InputError
 
 # The page of --help has this order: first what the paper tells of.
 _RECORDS_DIR = flags.DEFINE_string("records_dir", None, "Folder that data_prep.convert wrote.", required=True)
@@ -62,20 +64,25 @@ _VALIDATION = flags.DEFINE_float("validation_fraction", 0.0, "Share of the train
 _VALIDATE_EVERY = flags.DEFINE_integer("validate_every_epochs", 1, "Epochs from one validation to the next.")
 _KEEP = flags.DEFINE_enum("keep", "best", ["best", "last"], "Weights that become the model, where there is validation.")
 _CHECKPOINT_EVERY = flags.DEFINE_integer(
-    "checkpoint_every_steps", 0, "Checkpoints inside an epoch too; 0: at its end and on SIGTERM alone."
+    "checkpoint_every_steps",
+    0,
+    "Checkpoints inside an epoch too; 0: at its end and on SIGTERM alone.",
 )
 _DEVICE = flags.DEFINE_string("device", "auto", "cpu, gpu, or auto: GPUs where there are any.")
 _REPLICAS = flags.DEFINE_integer("replicas", 0, "GPUs or logical CPU devices of each worker; 0: every GPU, or one CPU.")
 _GROWTH = flags.DEFINE_bool("memory_growth", True, "Take GPU memory as needed, not all at the start.")
 _DETERMINISTIC = flags.DEFINE_bool("deterministic", False, "Repeatable bit for bit; slower.")
 _FALSE_ALARMS = flags.DEFINE_float(
-    "operating_false_alarms", 2.0, "The operating threshold allows this many false alarms a mammogram."
+    "operating_false_alarms", 2.0, "The operating threshold allows this many false alarms a mammogram.", lower_bound=0
 )
 _THRESHOLD_IMAGES = flags.DEFINE_integer(
-    "operating_images", 8, "Held-out mammograms, or training ones, that choose the operating threshold; 0: it is 0.5."
+    "operating_images",
+    8,
+    "Held-out mammograms, or training ones, that choose the operating threshold; 0: none.",
+    lower_bound=0,
 )
 _IMAGES_EVERY = flags.DEFINE_integer("images_every_epochs", 5, "Epochs between pictures in TensorBoard; 0: none.")
-_PROFILE = flags.DEFINE_list("profile_steps", [], "FIRST,LAST iteration of this start to profile for TensorBoard.")
+_PROFILE = flags.DEFINE_list("profile_steps", [], "FIRST,LAST update of this start to profile for TensorBoard.")
 
 
 def main() -> None:
@@ -133,6 +140,8 @@ def main() -> None:
         checkpoint_every_steps=_CHECKPOINT_EVERY.value,
         deterministic=_DETERMINISTIC.value,
     )
+    if not math.isfinite(_FALSE_ALARMS.value):
+        raise InputError(f"must be finite; found {_FALSE_ALARMS.value}", "--operating_false_alarms")
     records_dir, model_dir = pathlib.Path(_RECORDS_DIR.value), pathlib.Path(_MODEL_DIR.value)
     log = LogConfig(_IMAGES_EVERY.value, tuple(_integers(_PROFILE)))
     train(config, records_dir, model_dir, print, log, cluster)

@@ -29,7 +29,9 @@ def check_train_split(manifest: Manifest, inputs: InputConfig, held_out: frozens
         raise InputError("the train split must hold a mammogram; found none", manifest.directory)
     _check_shards(manifest)
     if manifest.calcifications["train"] == 0:
-        raise InputError("the train split must hold a calcification; found none", manifest.directory)
+        outlined = manifest.flags.get("cbis_regions") == "ignore"
+        hint = "; --cbis_regions=calcification of convert takes outlined regions for calcifications" if outlined else ""
+        raise InputError(f"the train split must hold a calcification; found none{hint}", manifest.directory)
     if held_out:
         _check_sides(manifest, held_out)
     largest = (0, 0)

@@ -25,7 +25,7 @@ from calcseg_tf.devices import (
     needing_workers,
 )
 from calcseg_tf.example_crops import training_crops
-from calcseg_tf.fine_tuning import FineTuningConfig, FrozenBackbone, load_backbone_weights
+from calcseg_tf.fine_tuning import FineTuningConfig, FrozenBackbone, backbone_weights_sha256, load_backbone_weights
 from calcseg_tf.held_out import held_out_images
 from calcseg_tf.history import History
 from calcseg_tf.initial_weights import describe_initial_model, load_initial_weights
@@ -42,7 +42,6 @@ from calcseg_tf.model_directory import (
 )
 from calcseg_tf.models import build_network, model_name
 from calcseg_tf.models.parallel_conv import ParallelConv2D, use_convolution
-from calcseg_tf.only_run import only_run_in
 from calcseg_tf.precision import layers_of, with_loss_scaling
 from calcseg_tf.progress import EpochLog, ProgressBar
 from calcseg_tf.recipe import TrainingConfig
@@ -52,9 +51,10 @@ from calcseg_tf.tensorboard_log import LogConfig, TensorBoardLog
 from calcseg_tf.termination import Termination
 from calcseg_tf.train_split import check_train_split
 from calcseg_tf.validation import SCORE, Validation
-from data_prep.atomic import sweep_partial_files
+from data_prep.atomic import is_partial, sweep_partial_files
 from data_prep.errors import InputError
 from data_prep.manifest import Manifest, read_manifest
+from data_prep.only_run import only_run_in
 
 __all__ = ["build_segmenter", "train"]
 
@@ -136,7 +136,8 @@ def _run(
         say(f"This is {cluster.name} of {cluster.workers} workers; waiting for the others")
     strategy = make_strategy(config.devices, cluster)
     checkpoints = sorted(path.name for path in (model_dir / "checkpoints").glob("*"))
-    check_workers_agree(strategy, cluster, [info.training, info.data, checkpoints])
+    logged = dataclasses.asdict(log)  # pictures read what all workers sum
+    check_workers_agree(strategy, cluster, [repr(info.model), info.training, info.data, logged, checkpoints])
     termination = Termination()
     checkpointing = Checkpointing(
         model_dir / "checkpoints", config.inputs.steps_per_epoch, config.checkpoint_every_steps, termination
@@ -144,20 +145,24 @@ def _run(
     history = History(model_dir / "history.json", _pixels_per_step(config.inputs, manifest))
     with strategy.scope():
         segmenter = build_segmenter(config, manifest.intensity_mean, manifest.intensity_standard_deviation)
-        if not checkpoints:  # before the optimiser is built, whose averages of the weights begin with them
+        if not checkpointing.begun:  # before the optimiser is built, whose averages of the weights begin with them
             _load_start(segmenter, config.fine_tuning)
         begin = checkpointing.restore(segmenter)
     history.resume(begin.epoch)
     if begin.epoch + bool(begin.step) > config.epochs:
         raise InputError(f"--model_dir already holds {begin}; --epochs is {config.epochs}", model_dir)
-    if found is not None and begin.epoch == config.epochs:  # the weights stay, and with them their threshold
+    # A model that stands keeps its config, with its threshold, until other weights replace it.
+    standing = found if (model_dir / WEIGHTS_FILE).exists() else None
+    stays = standing is not None and begin.epoch == config.epochs and _same_weights(standing, info)
+    if standing is not None and stays:
         info = dataclasses.replace(
             info,
-            operating_threshold=found.operating_threshold,
-            operating_threshold_rule=found.operating_threshold_rule,
-            selection=found.selection,
+            operating_threshold=standing.operating_threshold,
+            operating_threshold_rule=standing.operating_threshold_rule,
+            selection=standing.selection,
         )
-    write_info(model_dir, info)
+    if standing is None or stays:
+        write_info(model_dir, info)
     say(f"Training {segmenter.name} ({segmenter.count_params():,} weights) with {describe_strategy(strategy, cluster)}")
     if held_out:
         say(f"Validating on {len(held_out)} mammograms held out of the train split")
@@ -224,6 +229,12 @@ def _fit(
             "a record is damaged; data_prep.verify names its shard, data_prep.convert writes it again",
             manifest.directory,
         ) from None
+    except tf.errors.ResourceExhaustedError as error:
+        if "OOM" not in str(error):
+            raise  # a disk
+        raise InputError(
+            "memory ran out: try a smaller --crop_size or --global_batch_size, or --accumulate_steps"
+        ) from None
 
 
 def build_segmenter(config: TrainingConfig, mean: float, standard_deviation: float) -> Segmenter:
@@ -287,7 +298,7 @@ def _check_replicas(config: TrainingConfig, cluster: Cluster | None) -> None:
 def _finish(
     segmenter: Segmenter, info: ModelInfo, config: TrainingConfig, history: History, model_dir: pathlib.Path
 ) -> ModelInfo:
-    """Writes the weights that are to be kept and, after validation, which ones they are."""
+    """Writes the weights that are to be kept and then their config; after validation it tells which ones they are."""
     best = history.best(SCORE)  # None without validation
     if best is not None and config.validation.keep == "best":
         epoch = best[0]
@@ -301,12 +312,12 @@ def _finish(
         score = history.entry(epoch).get(SCORE)
         selection = {"epoch": epoch, SCORE: score, "best_epoch": best[0], f"best_{SCORE}": best[1]}
         info = dataclasses.replace(info, selection=selection)
-        write_info(model_dir, info)
+    write_info(model_dir, info)
     return info
 
 
 def _new_info(config: TrainingConfig, manifest: Manifest, held_out: frozenset[str]) -> ModelInfo:
-    initial = config.fine_tuning.initial_model
+    initial, backbone = config.fine_tuning.initial_model, config.fine_tuning.backbone_weights
     return ModelInfo(
         model=config.model,
         training=config.as_dict(),
@@ -318,6 +329,7 @@ def _new_info(config: TrainingConfig, manifest: Manifest, held_out: frozenset[st
             "intensity_mean": manifest.intensity_mean,
             "intensity_standard_deviation": manifest.intensity_standard_deviation,
             **({"initial_model": describe_initial_model(initial, config.model)} if initial else {}),
+            **({"backbone_weights_sha256": backbone_weights_sha256(pathlib.Path(backbone))} if backbone else {}),
         },
     )
 
@@ -326,9 +338,16 @@ def _found_info(model_dir: pathlib.Path) -> ModelInfo | None:
     """Reads what an earlier run left in `model_dir`, None where it is new."""
     if (model_dir / CONFIG_FILE).exists():
         return read_info(model_dir)
-    if model_dir.is_dir() and any(model_dir.iterdir()):
+    if model_dir.is_dir() and not all(is_partial(path) for path in model_dir.iterdir()):  # of a killed first write
         raise InputError("--model_dir must be new, empty or a model directory; it holds other files", model_dir)
     return None
+
+
+def _same_weights(found: ModelInfo, asked: ModelInfo) -> bool:
+    """Tells whether a run ends with the weights that another ended with: it is as long, and keeps the same ones."""
+    told = [info.training or {} for info in (found, asked)]
+    epochs, kept = ([each.get("epochs") for each in told], [each.get("validation", {}).get("keep") for each in told])
+    return epochs[0] == epochs[1] and kept[0] == kept[1]
 
 
 def _check_same_run(found: ModelInfo, asked: ModelInfo, model_dir: pathlib.Path) -> None:
@@ -339,7 +358,9 @@ def _check_same_run(found: ModelInfo, asked: ModelInfo, model_dir: pathlib.Path)
         raise InputError(
             f"--model_dir was begun with {model_name(found.model)} {found.model}; asked for {asked.model}", model_dir
         )
-    _check_same("training", found.training, asked.training or {}, model_dir)
+    # Once the path of the backbone's weights stood there too; what they are is among the data.
+    tuning = {name: value for name, value in found.training["fine_tuning"].items() if name != "backbone_weights"}
+    _check_same("training", {**found.training, "fine_tuning": tuning}, asked.training or {}, model_dir)
     _check_same("data", found.data, asked.data, model_dir)
 
 

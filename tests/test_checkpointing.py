@@ -170,6 +170,18 @@ def test_what_a_killed_process_left_of_checkpoints_goes_when_the_run_goes_on(tmp
     assert {path.name for path in folder.iterdir()} == whole
 
 
+def test_parts_of_a_first_checkpoint_are_none(tmp_path):
+    folder = tmp_path / "checkpoints"
+    (folder / "ckpt-7_temp").mkdir(parents=True)
+    (folder / "ckpt-7.index").write_bytes(b"part")
+    checkpointing = Checkpointing(folder, STEPS, 0, Termination())
+    assert not checkpointing.begun
+    assert checkpointing.restore(compiled()) == Position()
+    assert list(folder.iterdir()) == []
+    run(tmp_path, epochs=1)
+    assert checkpointing.begun
+
+
 @pytest.mark.parametrize("text", ["", 'model_checkpoint_path: "ckpt-5', "\xff\xfe"])
 def test_a_damaged_list_of_checkpoints_does_not_begin_a_run_anew_over_them(tmp_path, text):
     run(tmp_path, epochs=1)

@@ -42,6 +42,12 @@ def runs(records_dir, tmp_path_factory):
     lines.append(arguments_of(records_dir, folder / "stopped", "--deterministic", **calls["whole"]))
     for line, ended in zip(lines, run_modules(MODULE, lines), strict=True):
         assert ended.returncode == 0, (line, ended.stderr)
+    # Killed within its first checkpoint: parts, and no list of checkpoints.
+    (folder / "killed" / "checkpoints" / "ckpt-3_temp").mkdir(parents=True)
+    shutil.copy(folder / "still" / "config.json", folder / "killed")
+    (folder / "killed" / ".config.json.0123456789abcdef.partial").touch()
+    [ended] = run_modules(MODULE, [arguments_of(records_dir, folder / "killed", "--deterministic", **first, **STILL)])
+    assert ended.returncode == 0, ended.stderr
     return folder
 
 
@@ -51,7 +57,7 @@ def trained(model_dir):
     return [weight.numpy() for weight in network.trainable_weights]
 
 
-@pytest.mark.parametrize("name", ["still", "averaged"])
+@pytest.mark.parametrize("name", ["still", "averaged", "killed"])
 def test_a_run_starts_from_the_weights_of_the_model_it_is_given(runs, name):
     for value, wanted in zip(trained(runs / name), trained(runs / "first"), strict=True):
         np.testing.assert_allclose(value, wanted, rtol=0, atol=1e-7)

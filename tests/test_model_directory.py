@@ -100,7 +100,7 @@ def test_missing_parts_are_named(model_dir, tmp_path):
     with pytest.raises(InputError, match="must be a folder; found none"):
         load_network(tmp_path / "nowhere")
     (model_dir / "model.weights.h5").unlink()
-    with pytest.raises(InputError, match=r"model\.weights\.h5 .is training unfinished.*found none"):
+    with pytest.raises(InputError, match=r"model\.weights\.h5, which the end of a training writes; found none"):
         load_network(model_dir)
     (model_dir / "config.json").unlink()
     with pytest.raises(InputError, match=r"needs config\.json; found none"):

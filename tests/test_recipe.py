@@ -88,6 +88,14 @@ def test_without_its_options_the_optimizer_is_the_papers():
         (lambda: TrainingConfig(model_config("fcn"), batch_norm="global"), "--batch_norm must be one of synchronized"),
         (lambda: TrainingConfig(model_config("fcn"), convolution="fft"), "--convolution must be one of auto, separate"),
         (
+            lambda: TrainingConfig(model_config("unet"), convolution="fourier"),
+            "--convolution=fourier takes --model=fcn",
+        ),
+        (
+            lambda: TrainingConfig(model_config("fcn"), convolution="merged", precision="mixed_bfloat16"),
+            "--convolution=merged takes --model=fcn and --precision=float32",
+        ),
+        (
             lambda: TrainingConfig(model_config("fcn"), gradient="tiled"),
             "--gradient must be one of auto, plain, banded",
         ),

@@ -28,8 +28,10 @@ class ParallelConv2D(keras.layers.Layer):
 
     - "separate": a convolution for each size, as the paper draws it.
     - "merged": one convolution with the kernels side by side, the smaller ones in a frame of zeros.
-    - "fourier": the merged kernel through Fourier transforms of tiles; what is not float32 is computed "separate".
+    - "fourier": the merged kernel through Fourier transforms of tiles.
     - "auto": the one measured to be fastest on the device (BUILD_NOTES.md, "Fourier convolution").
+
+    What is not float32 is computed "separate", whatever is asked.
     """
 
     def __init__(
