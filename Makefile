@@ -31,7 +31,7 @@ weights:
 
 test:
 	@tools/make_env.sh $(TESTING)
-	@$(PYTHON_ENV) -m pytest -q -n auto --dist loadfile
+	@$(PYTHON_ENV) -m pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow:
 	@tools/make_env.sh $(TESTING)

@@ -16,3 +16,17 @@ def reference_dir() -> pathlib.Path:
     if not (_REFERENCE / "C__00900.weights").is_file():
         pytest.skip("the reference folder (published weights, golden output) is not here")
     return _REFERENCE
+
+
+# The longest first: a file that began last would keep one process at work while the others had ended.
+_LONG = (
+    "test_training", "test_evaluating", "test_initial_weights", "test_commands", "test_checkpointing", "test_engine",
+    "test_tiling", "test_client", "test_report", "test_stops", "test_in_browser", "test_fuzz", "test_shipped",
+    "test_resume", "test_remote_model", "test_export", "test_banded", "test_privacy", "test_faults", "test_compare",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Orders files by how long they take."""
+    rank = {name: number for number, name in enumerate(_LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))

@@ -78,6 +78,7 @@ def test_the_gradient_in_bands_is_the_plain_one(count, height, width, pixels_at_
         assert_same_step(plain, banded, *batch(height, count, height, width))
 
 
+@pytest.mark.slow
 def test_the_papers_network_in_a_graph_that_does_not_know_the_size(monkeypatch):
     monkeypatch.setattr(bands, "_PIXELS_AT_ONCE", 32 * 40)
     plain, banded = segmenters(model_config("fcn"), "auto", keep_widest=False)
@@ -130,6 +131,7 @@ def norm(gradients):
     return float(tf.linalg.global_norm(gradients))
 
 
+@pytest.mark.slow
 def test_with_kinks_and_transforms_the_gradient_of_the_papers_network_is_still_the_plain_one():
     image, mask = batch(5, 2, 64, 64)
     made = segmenters(model_config("fcn"), "separate", "fourier", kinks=True)

@@ -41,6 +41,7 @@ def arguments_of(records_dir, model_dir, *arguments, **changes):
     return command(TRAIN, *arguments, records_dir=records_dir, model_dir=model_dir, **flags)[3:]
 
 
+@pytest.mark.slow
 def test_baselines_train_by_name_with_every_loss_and_a_wrong_option_is_one_line(records_dir, tmp_path):
     right = {
         "unet": {"widths": "2,4", "loss": "focal"},

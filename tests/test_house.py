@@ -14,9 +14,9 @@ PRODUCT, TOOLS = ("data_prep", "calcseg_tf"), ("tools", "benchmarks")
 # so that rooms of one layer know nothing of each other. What may be run is the top; nobody imports it.
 LAYERS = {
     "data_prep": (
-        ("names, errors, numbers", "breast errors help_page mask quiet worker_process"),
-        ("files and programs", "beam command components identity png remote tables tfrecord whole_folder"),
-        ("what is built of those", "atomic dicom roi"),
+        ("names, errors, numbers", "breast errors help_page mask quiet"),
+        ("files and programs", "beam command components identity only_run png remote tables tfrecord worker_process"),
+        ("what is built of those", "atomic dicom roi whole_folder"),
         ("the contracts: image, record", "mammogram schema"),
         ("what goes with them", "manifest mask_files split synthesis"),
         ("sets of images", "annotation description implants"),
@@ -29,7 +29,7 @@ LAYERS = {
     "calcseg_tf": (
         ("numbers, pictures", "bands drawing hdf5 heat_map html precision probability_map schedules shipped"),
         ("networks, one process, records",
-         "callbacks cluster fine_tuning models only_run split_records termination torch_weights"),
+         "callbacks cluster fine_tuning models split_records termination torch_weights"),
         ("of a network, a batch, a map",
          "augment banded checkpointing clinical devices evaluation history losses model_directory"),
         ("of a model, a mammogram",

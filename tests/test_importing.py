@@ -7,8 +7,8 @@ from calcseg_tf.importing import import_state_dict
 from calcseg_tf.inference.predictor import Predictor
 from calcseg_tf.inference.tiling import TiledNetwork
 from calcseg_tf.model_directory import load_network
-from calcseg_tf.only_run import only_run_in
 from data_prep.errors import InputError
+from data_prep.only_run import only_run_in
 from tests.fakes.torch_file import write_legacy, write_zip
 
 MEAN, DEVIATION = 0.1572722182674478, 0.16270082671743363  # shared/reference/README.md

@@ -76,10 +76,9 @@ def test_a_terminal_shows_rate_and_time_left_above_it_a_line_an_epoch(tmp_path):
     frames = re.findall(
         r"epoch (\d)/2: +(\d+)%\|[^|\r]*\| [\d.e+-]+ MPix/s, \d\d:\d\d gone, [\d:?]+ left, loss=\d", shown
     )
-    assert len(frames) >= 4
+    assert len(frames) >= 2  # one a tenth of a second
     percents = [int(percent) for _, percent in frames]
     assert percents == sorted(percents)
-    assert percents[-1] > percents[0]
     assert {epoch for epoch, _ in frames} == {"1", "2"}
     # The bar is gone where the line of an epoch stands.
     lines = re.findall(r"(?:\r|\n| )(epoch=\d) loss=\S+ .*megapixels_per_second=\S+\r?\n", shown)

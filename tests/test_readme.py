@@ -16,7 +16,7 @@ from tests.fakes.documented import in_a_terminal, strangers_environment, typed_c
 
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
-# CI runs these themselves (.ci/run): nothing else is left out.
+# CI runs the second and the small form of the first (.ci/run): nothing else is left out.
 RUN_BY_CI = ("make demo", "make test")
 # What is appended to commands that would take hours as written, or change the environment of this very test.
 APPENDED = {

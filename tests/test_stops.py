@@ -12,7 +12,7 @@ from tests.fakes.commands import ROOT, assert_one_line_error, command, environme
 from tests.fakes.records import write_fake_records
 from tests.test_training import MODULE, RECIPE, assert_same_weights, history_of, mammogram, train
 
-VALIDATED = {**RECIPE, "validation_fraction": 0.3, "images_every_epochs": 0}
+VALIDATED = {**RECIPE, "validation_fraction": 0.3}
 LONG = {**VALIDATED, "steps_per_epoch": 25, "epochs": 4, "checkpoint_every_steps": 7}
 
 

@@ -19,7 +19,7 @@ from tests.fakes.records import claim_length, fake_record, write_fake_records
 MODULE = "calcseg_tf.train"
 RECIPE = {
     "widths": "4", "crop_size": 24, "global_batch_size": 4, "steps_per_epoch": 3, "crops_per_image": 4, "epochs": 2,
-    "learning_rate": 0.01, "optimizer": "sgd", "seed": 3, "operating_images": 0,
+    "learning_rate": 0.01, "optimizer": "sgd", "seed": 3, "operating_images": 0, "images_every_epochs": 0,
 }  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def finished(records_dir, tmp_path_factory):
     """
     folder = tmp_path_factory.mktemp("finished")
     runs = {
-        "whole": (["--deterministic"], {"operating_images": 2}),
+        "whole": (["--deterministic"], {"operating_images": 2, "images_every_epochs": 1}),
         "stopped": (["--deterministic"], {"epochs": 1}),
         "replicas": ([], {"replicas": 4}),
         "averaged": (["--deterministic"], {"ema_momentum": 0.8}),
@@ -191,6 +191,7 @@ def workers_of(*calls):
     return finish(start_workers(*calls))
 
 
+@pytest.mark.slow
 def test_two_workers_of_two_replicas_give_the_weights_of_one_process(finished, records_dir, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     arguments = arguments_of(records_dir, tmp_path / "model", replicas=2)
@@ -287,7 +288,7 @@ def refused(records_dir, folder, finished):
         (arguments_of(records_dir, finished / "whole", epochs=1), "already holds 2 epochs; --epochs is 1"),
         (arguments_of(records_dir, folder / "other"), "it holds other files"),
         (
-            arguments_of(folder / "flipped", folder / "model-flipped", images_every_epochs=0),
+            arguments_of(folder / "flipped", folder / "model-flipped"),
             "a record is damaged; data_prep.verify",
         ),
         (arguments_of(folder / "short", model_dir), "bytes; found"),
@@ -308,6 +309,11 @@ def refused(records_dir, folder, finished):
             "--validate_every_epochs must be at most --epochs, 2; found 3",
         ),
         (arguments_of(records_dir, model_dir, checkpoint_every_steps=-1), "--checkpoint_every_steps must be 0 or more"),
+        (
+            arguments_of(records_dir, model_dir, operating_false_alarms="nan"),
+            "--operating_false_alarms: must be finite",
+        ),
+        (arguments_of(records_dir, model_dir, operating_images=-1), "--operating_images"),
         (arguments_of(records_dir, model_dir, replicas=3), "must be a multiple of the replicas, 3; found 4"),
         (arguments_of(records_dir, model_dir, "--jit_compile", replicas=2), "--jit_compile takes one replica; found 2"),
         (arguments_of(records_dir, model_dir, model="fnc"), "did you mean fcn?"),

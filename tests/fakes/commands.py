@@ -44,9 +44,11 @@ def run_module(module: str, *arguments: str, **flags: object) -> subprocess.Comp
 _ONE_AFTER_ANOTHER = """
 import json, os, runpy, sys, tempfile
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-import calcseg_tf.augment, tensorflow
+calls = json.load(sys.stdin)
+if calls[0][0].startswith("calcseg_tf."):
+    import calcseg_tf.augment, tensorflow
 results = []
-for module, arguments in json.load(sys.stdin):
+for module, arguments in calls:
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         child = os.fork()
         if child == 0:
@@ -62,7 +64,7 @@ print(json.dumps(results))
 
 
 def run_modules(module: str, calls: Sequence[Sequence[str]]) -> list[subprocess.CompletedProcess[str]]:
-    """Runs an entry point several times, each in a process forked off one that has imported TensorFlow.
+    """Runs an entry point several times, each in a process forked off one that has imported what they need.
 
     Saves the four seconds that each would take for it; `calls` holds the arguments of each.
     """

@@ -16,6 +16,9 @@ from tests.fuzz.targets import TARGETS
 WORKERS = len(os.sched_getaffinity(0))
 
 
+FEW = 150  # of each target; the rest are slow
+
+
 def check_all_end_well(cases):
     """Runs cases, checks that none fails, and returns how each ended: (target, number) -> value of `Ending`."""
     results = list(run_cases(cases, WORKERS))
@@ -30,7 +33,7 @@ def check_all_end_well(cases):
 
 
 def test_input_ends_in_a_record_a_named_rejection_or_one_clear_line():
-    damaged = 150
+    damaged = FEW
     cases = [
         (name, number) for name, one in TARGETS.items() for number in (*one.undamaged(heavy=False), *range(damaged))
     ]
@@ -46,7 +49,7 @@ def test_input_ends_in_a_record_a_named_rejection_or_one_clear_line():
 
 @pytest.mark.slow
 def test_thousands_more_and_bombs_end_well():
-    numbers = range(150, 900)
+    numbers = range(FEW, 900)
     heavy = [(name, number) for name, one in TARGETS.items() for number in one.undamaged(heavy=True)]
     check_all_end_well([*heavy, *((name, number) for name in TARGETS for number in numbers)])
 
@@ -70,6 +73,7 @@ def test_the_same_number_is_the_same_input_in_every_process():
     assert digests(1).decode() == here
 
 
+@pytest.mark.slow
 def test_every_wrong_ending_is_found_and_the_rest_goes_on():
     from tests.fuzz import broken_targets
 

@@ -21,6 +21,12 @@ def some_image(*size):
     return tf.constant(np.random.default_rng(0).random((2, *size, 1), np.float32))
 
 
+# Forty million weights are built, written and read in seconds each.
+LARGE_ONES_SLOW = [
+    pytest.param(name, marks=[pytest.mark.slow] if name == "deeplabv3" else []) for name in model_names()
+]
+
+
 @pytest.mark.parametrize("name", model_names())
 def test_every_model_has_its_number_of_trainable_parameters(name):
     count = sum(int(np.prod(variable.shape)) for variable in network_of(name).trainable_variables)
@@ -52,7 +58,7 @@ def test_every_model_normalises_inside(name):
     np.testing.assert_allclose(inside, network((image - 0.25) / 0.5), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", LARGE_ONES_SLOW)
 def test_synchronised_batch_norm_has_the_same_variables_and_inference(name):
     local, synchronized = network_of(name, small=True), network_of(name, small=True, synchronized=True)
     norms = [layer for layer in flat_layers(synchronized) if isinstance(layer, keras.layers.BatchNormalization)]
@@ -77,7 +83,7 @@ def test_every_trainable_variable_is_reached_by_the_gradient(name):
     assert all(gradient is not None and np.isfinite(gradient).all() for gradient in gradients)
 
 
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", LARGE_ONES_SLOW)
 def test_every_model_goes_through_its_model_directory_into_the_predictor(name, tmp_path):
     write_info(tmp_path, ModelInfo(model_config(name, **SMALL[name]), None, {}))
     save_weights(tmp_path, network_of(name, small=True))
