@@ -15,6 +15,7 @@ PREDICTED = {
     "probability.png", "overlay.png", "calcifications.csv", "statistics.json", "report.html", "segmentation.dcm",
     "report.dcm",
 }  # fmt: skip
+FIELD_MM = (60, 50)
 SEED = 20_001  # not one that tools/weights.py trains on or measures with
 
 
@@ -24,7 +25,8 @@ def mammogram(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shipped")
     commands = {
         "data_prep.synthesize": {
-            "images": 1, "seed": SEED, "field_height_mm": 60, "field_width_mm": 50, "output_dir": folder / "drawn"
+            "images": 1, "seed": SEED, "field_height_mm": FIELD_MM[0], "field_width_mm": FIELD_MM[1],
+            "output_dir": folder / "drawn",
         },
         "data_prep.implant": {"background_dir": folder / "drawn", "seed": SEED, "output_dir": folder / "implanted"},
         "calcseg_tf.predict": {"input": folder / "implanted" / "implant-0001.dcm", "output_dir": folder / "predicted"},
@@ -51,7 +53,8 @@ def test_implants_are_found_and_little_else(mammogram):
     alarms = found.max() - np.count_nonzero(np.unique(found[implants > 0]))
     assert implants.max() > 50
     assert np.count_nonzero(hit) >= 0.4 * implants.max()  # many are faint, of two to nine pixels
-    assert alarms <= 0.1 * found.max()
+    # The threshold was chosen for 0.4 false alarms a cm2; of one picture, another number than on the average of twenty.
+    assert alarms <= 2 * 0.4 * FIELD_MM[0] * FIELD_MM[1] / 100
 
 
 def test_they_are_the_papers_network_of_the_config_in_a_small_file():
