@@ -27,9 +27,7 @@ class ModelChangedError(UnfinishedError):
     """The model is another than when the run began: what is left would get results of other weights."""
 
     def __init__(self, what: str, where: object = "") -> None:
-        super().__init__(
-            f"{what} changed during the run; --overwrite makes the results of the model before again", where
-        )
+        super().__init__(f"{what} changed during the run; --overwrite replaces the results of the model before", where)
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
         return UnfinishedError, (self.rule, self.where)  # in another process it is only told
