@@ -15,6 +15,7 @@ from calcseg_tf.clinical.follow_up_figure import describe_alignment, table_lines
 from calcseg_tf.clinical.follow_up_regions import read_region
 from calcseg_tf.clinical.follow_up_results import COMPARISON_FILE, write_comparison
 from calcseg_tf.clinical.results import require_replaceable
+from calcseg_tf.prediction import describe_other_reading
 from data_prep.dicom.header import ReadOptions
 from data_prep.errors import InputError
 from data_prep.mammogram import Mammogram, read_mammogram
@@ -76,6 +77,8 @@ def compare(config: CompareConfig, say: Callable[[str], None]) -> FollowUp:
             raise InputError(f"{error.rule}{f' ({error.where})' if error.where else ''}", f"--{name}_roi") from None
     threshold, model = config.model.describe()
     notes = describe_notes(mammograms["prior"], mammograms["current"], dates[0], dates[1])
+    if note := describe_other_reading(model, config.read_options):
+        notes = (*notes, note)
     for line in (*(f"compared although {each}" for each in differences), *notes):
         say(f"note: {line}")
     probabilities = _predict(config.model, mammograms)

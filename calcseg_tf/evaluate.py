@@ -11,8 +11,8 @@ from data_prep.command import DISCLAIMER, run
 _MODEL_DIR = flags.DEFINE_list(
     "model_dir",
     [],
-    "Model directories, separated by commas; several are compared. Without it and --probability_dir: the weights that "
-    "come with the package (MODEL_CARD.md).",
+    "Model directories, separated by commas; several are compared. `shipped`, or nothing without --probability_dir, is "
+    "the weights of the package (MODEL_CARD.md).",
 )
 _PROBABILITY_DIR = flags.DEFINE_multi_string(
     "probability_dir",
@@ -41,7 +41,7 @@ def main() -> None:
     from calcseg_tf.evaluating import EvaluatingConfig, evaluate, named_folders, read_data_sets
 
     map_folders = named_folders(_PROBABILITY_DIR.value)
-    model_dirs = tuple(map(pathlib.Path, _MODEL_DIR.value))
+    model_dirs = tuple(map(shipped.model_directory, _MODEL_DIR.value))
     config = EvaluatingConfig(
         model_dirs=model_dirs or (() if map_folders else (shipped.MODEL_DIR,)),
         map_folders=map_folders,

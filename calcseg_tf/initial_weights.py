@@ -10,9 +10,7 @@ from calcseg_tf.model_directory import load_network, read_info, weights_sha256
 from calcseg_tf.models import ModelConfig, model_name
 from data_prep.errors import InputError
 
-__all__ = ["SHIPPED", "describe_initial_model", "load_initial_weights"]
-
-SHIPPED = "shipped"  # what stands for the weights that come with the package
+__all__ = ["describe_initial_model", "load_initial_weights"]
 
 
 def describe_initial_model(name: str, wanted: ModelConfig) -> dict[str, Any]:
@@ -49,7 +47,7 @@ def load_initial_weights(network: keras.Model, name: str) -> None:
 
 
 def _folder(name: str) -> pathlib.Path:
-    folder = shipped.MODEL_DIR if name == SHIPPED else pathlib.Path(name)
+    folder = shipped.model_directory(name)
     if not folder.is_dir():
-        raise InputError(f"--initial_model must be a model directory, or {SHIPPED}; found no folder", folder)
+        raise InputError(f"--initial_model must be a model directory, or {shipped.SHIPPED}; found no folder", folder)
     return folder

@@ -17,7 +17,17 @@ from data_prep.dicom.header import STORED_VALUES, ReadOptions
 from data_prep.errors import InputError, UnfinishedError
 from data_prep.mammogram import Mammogram, read_mammogram
 
-__all__ = ["ImageJob", "Model", "ModelChangedError", "Outcome", "Settings", "Status", "predict_image", "source_record"]
+__all__ = [
+    "ImageJob",
+    "Model",
+    "ModelChangedError",
+    "Outcome",
+    "Settings",
+    "Status",
+    "describe_other_reading",
+    "predict_image",
+    "source_record",
+]
 
 # What the next image would meet as well: these end a run, other errors of the system cost their image alone.
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
@@ -111,6 +121,18 @@ class Outcome:
     megapixels: float | None = None
     seconds: float | None = None
     notes: tuple[str, ...] = ()
+
+
+def describe_other_reading(model: Mapping[str, Any], options: ReadOptions) -> str:
+    """Returns what to tell where DICOM files are read otherwise than a model's training records were, "" elsewhere.
+
+    Args:
+        model: As in `Settings`.
+        options: Likewise.
+    """
+    if model["training_data"].get("voi_lut") and not options.voi_lut:
+        return "the model learned from records made with --voi_lut; without it DICOM files are other images to it"
+    return ""
 
 
 def source_record(sha256: str, settings: Settings) -> dict[str, object]:

@@ -21,13 +21,13 @@ class ModelFlag:
 
     def __init__(self) -> None:
         self._model_dir = flags.DEFINE_string(
-            "model_dir", None, "Model directory. Without it: the weights that come with the package (MODEL_CARD.md)."
+            "model_dir", shipped.SHIPPED, "Model directory; `shipped` is the weights of the package (MODEL_CARD.md)."
         )
 
     @property
     def model_dir(self) -> pathlib.Path:
         """The model directory."""
-        return shipped.MODEL_DIR if self._model_dir.value is None else pathlib.Path(self._model_dir.value)
+        return shipped.model_directory(self._model_dir.value)
 
 
 class ReadFlags:

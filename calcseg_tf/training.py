@@ -328,6 +328,8 @@ def _new_info(config: TrainingConfig, manifest: Manifest, held_out: frozenset[st
             "train_calcifications": manifest.calcifications["train"],
             "intensity_mean": manifest.intensity_mean,
             "intensity_standard_deviation": manifest.intensity_standard_deviation,
+            # Absent elsewhere, as in models older than the key: their runs must go on.
+            **({"voi_lut": True} if manifest.flags.get("voi_lut") else {}),
             **({"initial_model": describe_initial_model(initial, config.model)} if initial else {}),
             **({"backbone_weights_sha256": backbone_weights_sha256(pathlib.Path(backbone))} if backbone else {}),
         },

@@ -22,7 +22,7 @@ from calcseg_tf.bulk.inputs import Inputs, find_inputs
 from calcseg_tf.bulk.kept import MadeOtherwise, look_up
 from calcseg_tf.clinical.dicom import DicomOptions
 from calcseg_tf.clinical.results import sweep_partial
-from calcseg_tf.prediction import ImageJob, ModelChangedError, Outcome, Settings, Status
+from calcseg_tf.prediction import ImageJob, ModelChangedError, Outcome, Settings, Status, describe_other_reading
 from calcseg_tf.termination import ended_by_sigterm
 from data_prep.atomic import sweep_partial_files
 from data_prep.dicom.header import STORED_VALUES, ReadOptions
@@ -153,6 +153,8 @@ def predict_bulk(config: BulkConfig, runner: Runner, say: Callable[[str], None])
         runner,
     ):
         settings = Settings(*runner.model(len(inputs.jobs)), config.read_options, config.dicom)
+        if note := describe_other_reading(settings.model, config.read_options):
+            say(f"note: {note}")
         kept, otherwise = _look_up_all(inputs.jobs, settings)
         if otherwise and not config.overwrite:
             raise _taken(otherwise, config.output_dir)
