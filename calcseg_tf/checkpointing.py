@@ -5,8 +5,9 @@ import dataclasses
 import errno
 import os
 import pathlib
+import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -14,8 +15,18 @@ import tensorflow as tf
 
 from calcseg_tf.termination import Termination
 from data_prep.errors import InputError, UnfinishedError
+from data_prep.flushing import flush
 
-__all__ = ["Checkpointing", "Position", "full_disk_told"]
+__all__ = ["Checkpointing", "Position", "disk_errors_told", "one_line"]
+
+_NAME = re.compile(r"ckpt-\d+")
+
+# By what the system says of them: TensorFlow and HDF5 pass its words on, and no number.
+_FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+_OTHERS = tuple(
+    os.strerror(number)
+    for number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOENT, errno.ENOTDIR)
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +75,18 @@ class Checkpointing(keras.callbacks.Callback):
     @property
     def latest(self) -> str | None:
         """Path of the latest checkpoint, as TensorFlow names it; None where there is none."""
-        return self._manager.latest_checkpoint
+        return next(iter(self.listed), None)
+
+    @property
+    def listed(self) -> list[str]:
+        """Paths of the checkpoints that the list names, as TensorFlow writes them, the latest first."""
+        # Not those of the manager, which passes over what is older than its start by a clock that may have been wrong.
+        state = tf.train.get_checkpoint_state(str(self._directory))
+        return (
+            []
+            if state is None
+            else list(dict.fromkeys([state.model_checkpoint_path, *reversed(state.all_model_checkpoint_paths)]))
+        )
 
     @property
     def begun(self) -> bool:
@@ -81,34 +103,44 @@ class Checkpointing(keras.callbacks.Callback):
         )
         self._manager = tf.train.CheckpointManager(checkpoint, str(self._directory), max_to_keep=2)
 
-    def restore(self, model: keras.Model) -> Position:
-        """Restores the latest checkpoint into a compiled model.
+    def restore(self, model: keras.Model, say: Callable[[str], None]) -> Position:
+        """Restores the latest checkpoint into a compiled model, or the one before where that is damaged.
+
+        Args:
+            model: Its state is replaced.
+            say: Takes a line on a damaged checkpoint.
 
         Returns:
             Where the run goes on; its beginning where there is no checkpoint.
 
         Raises:
-            InputError: The checkpoint or the list of checkpoints is damaged, or it is of another network.
+            InputError: All checkpoints or their list are damaged, or they are of another network.
         """
         self._require_no_damaged_list()
         self.set_model(model)
-        if self.latest is None:
-            self._remove_orphans()
-            return Position()
-        try:
-            self._manager.checkpoint.restore(self.latest).assert_consumed()
-        except Exception as error:  # a damaged checkpoint can raise nearly anything
-            reason = " ".join(str(error).split())[:160]
-            raise InputError(f"the checkpoint cannot be restored ({reason})", self.latest) from None
+        damage = []
+        for path in self.listed:
+            try:
+                self._manager.checkpoint.restore(path).assert_consumed()
+            except Exception as error:  # a damaged checkpoint can raise nearly anything
+                damage.append(InputError(f"the checkpoint cannot be restored ({one_line(error)})", path))
+                continue
+            if damage:
+                say(f"{damage[0]}: going on from the one before")
+            self._restored = path
+            self._begins_at = Position(int(self._epoch.numpy()), int(self._step.numpy()))
+            break
+        else:
+            if damage:
+                raise damage[0]
         self._remove_orphans()
-        self._begins_at = Position(int(self._epoch.numpy()), int(self._step.numpy()))
         return self._begins_at
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Brings back the means of an epoch that is gone on with: `fit` has just reset them."""
         self._at = epoch
         if self._begins_at.step and epoch == self._begins_at.epoch:
-            self._means.restore(self.latest).expect_partial()
+            self._means.restore(self._restored).expect_partial()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Writes a checkpoint where one is due, and ends the run where SIGTERM came."""
@@ -131,19 +163,22 @@ class Checkpointing(keras.callbacks.Callback):
         number = position.epoch * self._steps_per_epoch + position.step
         try:
             # Here and not further out: `fit` takes one of TensorFlow's errors of a full disk for the end of the data.
-            with full_disk_told(self._directory):
+            with disk_errors_told(self._directory):
                 self._manager.save(checkpoint_number=number)
+                for path in [*self._directory.glob(f"ckpt-{number}.*"), self._directory]:
+                    flush(path)
         except UnfinishedError:
             self._remove_parts(number)
             raise
 
     def _remove_parts(self, number: int) -> None:
-        """Removes what is there of a checkpoint that could not be written: the space is wanted."""
-        _remove(self._directory.glob(f"ckpt-{number}[._]*"))
+        """Removes what is there of a checkpoint that could not be written, for its space; a listed one is whole."""
+        if f"ckpt-{number}" not in {pathlib.Path(path).name for path in self.listed}:
+            _remove(self._directory.glob(f"ckpt-{number}[._]*"))
 
     def _remove_orphans(self) -> None:
         """Removes what a killed process left: parts of a checkpoint, those that the list does not name."""
-        listed = {pathlib.Path(path).name for path in self._manager.checkpoints}
+        listed = {pathlib.Path(path).name for path in self.listed}
         found = [*self._directory.glob("ckpt-*"), *self._directory.glob("checkpoint.tmp*")]
         _remove(path for path in found if path.name.split(".")[0] not in listed)
 
@@ -161,6 +196,10 @@ class Checkpointing(keras.callbacks.Callback):
             readable = False
         if not readable:
             raise InputError("the list of checkpoints is damaged: delete this folder to begin anew", path)
+        for listed in map(pathlib.Path, self.listed):
+            # TensorFlow deletes what an older entry names, a pattern in any folder too.
+            if listed.parent != self._directory or not _NAME.fullmatch(listed.name):
+                raise InputError("the list of checkpoints must name those of its folder alone, ckpt-NUMBER", path)
 
 
 def _remove(paths: Iterable[pathlib.Path]) -> None:
@@ -172,18 +211,30 @@ def _remove(paths: Iterable[pathlib.Path]) -> None:
 
 
 @contextlib.contextmanager
-def full_disk_told(where: pathlib.Path) -> Iterator[None]:
-    """Turns what Python, TensorFlow and HDF5 say of a disk, a quota or a file that is full into one line.
+def disk_errors_told(where: pathlib.Path) -> Iterator[None]:
+    """Turns what Python, TensorFlow and HDF5 say of a disk into one line: it is full, or cannot be read or written.
+
+    Args:
+        where: The folder that is written.
 
     Raises:
-        UnfinishedError: There is no space.
+        UnfinishedError: There is no space, or TensorFlow or HDF5 met another error of the disk.
     """
     try:
         yield
-    except (OSError, tf.errors.OpError) as error:
-        reasons = (os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-        if (reason := next((reason for reason in reasons if reason in str(error)), None)) is None:
+    except (OSError, RuntimeError, tf.errors.OpError) as error:
+        if reason := next((reason for reason in _FULL if reason in str(error)), None):
+            raise UnfinishedError(
+                f"{reason}: what was written before is whole; make space, and the same command goes on from it", where
+            ) from None
+        if isinstance(error, OSError) or not any(reason in str(error) for reason in _OTHERS):
             raise
         raise UnfinishedError(
-            f"{reason}: what was written before is whole; make space, and the same command goes on from it", where
+            f"the disk: {one_line(error)}; what was written before is whole, and the same command goes on from it",
+            where,
         ) from None
+
+
+def one_line(error: BaseException) -> str:
+    """Returns the beginning of an error's text, on one line."""
+    return " ".join(str(error).split())[:160]

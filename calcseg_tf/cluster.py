@@ -63,7 +63,7 @@ def read_cluster(environment: Mapping[str, str]) -> Cluster | None:
         return None
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _error(f"must be JSON ({error})", text) from None
     if not isinstance(content, dict):
         raise _error("must be a JSON object", content)
@@ -99,7 +99,7 @@ def _task(found: Any, addresses: Mapping[str, tuple[str, ...]]) -> tuple[str, in
     task_type, index = found.get("type"), found.get("index")
     if not isinstance(task_type, str) or task_type not in addresses:
         raise _error(f'must give this process a task type of its "cluster", {" or ".join(addresses)}', task_type)
-    if isinstance(index, str) and index.isdecimal():  # as some schedulers write it
+    if isinstance(index, str) and index.isdecimal() and len(index) < 10:  # as some schedulers write it
         index = int(index)
     count = len(addresses[task_type])
     if type(index) is not int or not 0 <= index < count:

@@ -5,7 +5,7 @@ import pathlib
 from absl import flags
 
 from calcseg_tf.result_flags import ModelFlag, ReadFlags
-from data_prep.command import DISCLAIMER, run
+from data_prep.command import DISCLAIMER, run, say
 
 _MODEL = ModelFlag()
 _READ = ReadFlags()
@@ -55,7 +55,7 @@ def main() -> None:
         read_options=_READ.read_options,
     )
     print(DISCLAIMER)
-    compare(config, lambda line: print(line, flush=True))
+    compare(config, say)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from data_prep.printable import printable
 from data_prep.quiet import quiet
 
 __all__ = ["Box", "draw_outline", "draw_scale_bar", "figure_bytes", "halo", "plain_text", "reduce_blocks"]
@@ -124,7 +125,7 @@ def plain_text(text: str, most: int) -> str:
 
     Dollar signs would make it a formula, of which a broken one raises; what does not print is shown as its code.
     """
-    told = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+    told = printable(text)
     return (told if len(told) <= most else f"{told[: most - 3]}...").replace("$", r"\$")
 
 

@@ -6,7 +6,7 @@ import pathlib
 from absl import flags
 
 from calcseg_tf import shipped
-from data_prep.command import DISCLAIMER, run
+from data_prep.command import DISCLAIMER, run, say
 
 _MODEL_DIR = flags.DEFINE_list(
     "model_dir",
@@ -54,9 +54,9 @@ def main() -> None:
     )
     data_sets = read_data_sets(_RECORDS_DIR.value)
     for name, manifest in data_sets.items():
-        print(f"Scoring {manifest.images[config.split]} {config.split} mammograms of {name}", flush=True)
+        say(f"Scoring {manifest.images[config.split]} {config.split} mammograms of {name}")
     output_dir = pathlib.Path(_OUTPUT_DIR.value)
-    print(evaluate(config, data_sets, output_dir))
+    say(evaluate(config, data_sets, output_dir))
     print(f"Results: {output_dir}\n{DISCLAIMER}")
 
 

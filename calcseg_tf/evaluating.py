@@ -139,10 +139,10 @@ def evaluate(config: EvaluatingConfig, data_sets: Mapping[str, Manifest], output
         TerminatedError: SIGTERM came.
     """
     _check_folder(output_dir)
-    with (
-        ended_by_sigterm(),
-        only_run_in(output_dir, "another run is evaluating into this --output_dir: wait for it"),
-    ):
+    parts = [output_dir / name for name in data_sets] if len(data_sets) > 1 else []
+    with ended_by_sigterm(), contextlib.ExitStack() as held:
+        for folder in [output_dir, *parts]:  # each of which could be another run's --output_dir
+            held.enter_context(only_run_in(folder, "another run is evaluating into this folder: wait for it"))
         _check_before(config, data_sets)
         for folder in _folders(config, data_sets, output_dir):
             sweep_partial(folder)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from calcseg_tf.drawing import plain_text
 from calcseg_tf.heat_map import heat_colours
 from calcseg_tf.probability_map import to_codes
 from data_prep.components import label_components
@@ -114,7 +115,7 @@ def draw_crop(crop: ExampleCrop, probability: np.ndarray, caption: str) -> np.nd
     width, height = 3 * side + 4 * gap, side + top + gap
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="white")
     canvas = FigureCanvasAgg(figure)
-    figure.text(gap / width, 1 - 16 / height, f"{_shorten(crop.title)}: {caption}", fontsize=11, va="center")
+    figure.text(gap / width, 1 - 16 / height, f"{plain_text(crop.title, 110)}: {caption}", fontsize=11, va="center")
     grey = _window(crop)
     panels: Sequence[tuple[str, Sequence[np.ndarray]]] = (
         ("input", [grey]),
@@ -145,7 +146,3 @@ def _annotation(mask: np.ndarray) -> np.ndarray:
     grey[mask == IGNORE] = 110
     grey[mask == CALCIFICATION] = 255
     return np.repeat(grey[..., None], 3, axis=2)
-
-
-def _shorten(title: str) -> str:
-    return title if len(title) <= 110 else f"{title[:107]}..."

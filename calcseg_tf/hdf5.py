@@ -1,5 +1,6 @@
 """What a file of weights in HDF5 may hold: arrays of its own, of a size that memory has."""
 
+import math
 import pathlib
 
 import h5py
@@ -37,6 +38,9 @@ def check_weights_file(path: pathlib.Path) -> None:
                 elif isinstance(found, h5py.Dataset):
                     if found.external or found.is_virtual:
                         raise InputError("a file of weights holds its own arrays alone; found one kept elsewhere", path)
-                    claimed += found.nbytes
+                    if found.dtype.kind not in "biuf":
+                        raise InputError("a file of weights holds arrays of numbers alone; found others", path)
+                    chunk = math.prod(found.chunks or ()) * found.dtype.itemsize  # unpacked whole for one value
+                    claimed += max(found.nbytes, chunk)
                     if claimed > _MAX_BYTES:
                         raise InputError(f"a file of weights holds at most {_MAX_BYTES} bytes; found more", path)

@@ -32,15 +32,22 @@ class History(keras.callbacks.Callback):
         """Reads the entries of the first `epoch` epochs.
 
         Raises:
-            InputError: The file is damaged.
+            InputError: The file is damaged, or tells of fewer.
         """
-        if not epoch or not self._path.is_file():
+        if not epoch:
             return
         try:
             entries = json.loads(self._path.read_text(encoding="utf-8"))
             self._entries = [entry for entry in entries if entry["epoch"] <= epoch]
+        except FileNotFoundError:
+            self._entries = []
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"not a readable history ({type(error).__name__}: {error})", self._path) from None
+        if [entry["epoch"] for entry in self._entries] != list(range(1, epoch + 1)):
+            raise InputError(
+                f"must tell of each of the {epoch} epochs that the checkpoint has; found {len(self._entries)} of them",
+                self._path,
+            )
 
     def entry(self, epoch: int) -> Mapping[str, float]:
         """Returns what is known of an epoch, counted from 1; nothing where there is no entry."""

@@ -5,8 +5,8 @@ import pathlib
 import keras
 import numpy as np
 
-from calcseg_tf.checkpointing import full_disk_told
-from calcseg_tf.model_directory import CONFIG_FILE, ModelInfo, save_weights, write_info
+from calcseg_tf.checkpointing import disk_errors_told
+from calcseg_tf.model_directory import CONFIG_FILE, WEIGHTS_FILE, ModelInfo, save_weights, was_saved_here, write_info
 from calcseg_tf.models import build_network
 from calcseg_tf.models.fcn import FcnConfig
 from calcseg_tf.models.parallel_conv import ParallelConv2D
@@ -76,7 +76,8 @@ def import_state_dict(
     head.set_weights(reader.convolutions(head, ["pred"]))
     if state:
         raise InputError(f"the state dict holds tensors that the network lacks: {', '.join(sorted(state)[:4])}", path)
-    with only_run_in(model_dir, "another run is writing into this --model_dir: wait for it"), full_disk_told(model_dir):
+    held = "another run is writing into this --model_dir: wait for it"
+    with only_run_in(model_dir, held), disk_errors_told(model_dir):
         _require_free(model_dir)
         sweep_partial_files(model_dir)
         save_weights(model_dir, network)
@@ -87,6 +88,9 @@ def import_state_dict(
 def _require_free(model_dir: pathlib.Path) -> None:
     if (model_dir / CONFIG_FILE).exists():
         raise InputError("--model_dir already holds a model; choose another folder", model_dir)
+    weights = model_dir / WEIGHTS_FILE
+    if weights.exists() and not was_saved_here(weights):  # those of an import that was killed are replaced
+        raise InputError("--model_dir holds weights that no import has written; choose another folder", weights)
 
 
 def _config(state: dict[str, np.ndarray], path: pathlib.Path) -> FcnConfig:

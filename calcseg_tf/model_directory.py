@@ -28,6 +28,7 @@ __all__ = [
     "load_network",
     "read_info",
     "save_weights",
+    "was_saved_here",
     "weights_sha256",
     "write_info",
 ]
@@ -135,7 +136,7 @@ def info_from_json(content: Mapping[str, Any]) -> ModelInfo:
         )
     except InputError:
         raise
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f"not a readable model config ({type(error).__name__}: {error})") from None
 
 
@@ -211,6 +212,15 @@ def _check_weights(path: pathlib.Path) -> None:
     with h5py.File(path) as file:
         if file.attrs.get(_DIGEST, digest := _digest(file)) != digest:
             raise InputError("the weights are damaged: their values are not those that were written", path)
+
+
+def was_saved_here(path: pathlib.Path) -> bool:
+    """Tells whether a file is one of weights that `save_weights` has written."""
+    try:
+        with h5py.File(path) as file:
+            return _DIGEST in file.attrs
+    except OSError:
+        return False
 
 
 def _digest(file: h5py.File) -> str:

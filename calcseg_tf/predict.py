@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from calcseg_tf.result_flags import ModelFlag, ResultFlags
-from data_prep.command import DISCLAIMER, run, split_options
+from data_prep.command import DISCLAIMER, run, say, split_options
 from data_prep.errors import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def main() -> None:
     from calcseg_tf.bulk import predict_bulk
 
     print(DISCLAIMER)
-    predict_bulk(_RESULTS.config, _runner(), lambda line: print(line, flush=True)).tell(print)
+    predict_bulk(_RESULTS.config, _runner(), say).tell(say)
 
 
 def _runner() -> "Runner":

@@ -130,7 +130,7 @@ def describe_other_reading(model: Mapping[str, Any], options: ReadOptions) -> st
         model: As in `Settings`.
         options: Likewise.
     """
-    if model["training_data"].get("voi_lut") and not options.voi_lut:
+    if model.get("training_data", {}).get("voi_lut") and not options.voi_lut:
         return "the model learned from records made with --voi_lut; without it DICOM files are other images to it"
     return ""
 

@@ -53,7 +53,8 @@ class EpochLog(keras.callbacks.Callback):
     def validated(self, validated: Validated) -> None:
         """Adds the score of a validation to the line of its epoch."""
         score = f"{SCORE}={validated.score:.5g}"
-        without = self._lines[validated.epoch].split(f" {SCORE}=")[0]  # a repeated validation has one there
+        line = self._lines.get(validated.epoch, f"epoch={validated.epoch}")  # none where the log was taken away
+        without = line.split(f" {SCORE}=")[0]  # a repeated validation has one there
         self._lines[validated.epoch] = f"{without} {score}"
         self._tell(f"epoch={validated.epoch} {score}")
 

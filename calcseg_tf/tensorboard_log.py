@@ -206,6 +206,8 @@ def _kept_events(path: pathlib.Path, is_dropped: Callable[[int, str], bool]) -> 
     from tensorboard.compat.proto.event_pb2 import Event
 
     header, kept, whole = [], [], True
+    with path.open("rb"):
+        pass  # what cannot be read is not damaged: it must not go
     try:
         for record in read_tfrecord(path):
             event = Event.FromString(record)
@@ -245,7 +247,9 @@ def _graph_of(model: keras.Model) -> tf.Graph:
 def _write_recipe(config: TrainingConfig) -> None:
     from tensorboard.plugins.hparams import api as hparams
 
-    hparams.hparams(_flat({"model.name": model_name(config.model), **dataclasses.asdict(config)}))
+    # Without the paths of other models, which tell of whoever trains.
+    recipe = {"model": dataclasses.asdict(config.model), **config.as_dict()}  # type: ignore[call-overload]
+    hparams.hparams(_flat({"model.name": model_name(config.model), **recipe}))
 
 
 def _write_end() -> None:

@@ -12,8 +12,8 @@ import math
 import pathlib
 import pickle
 import zipfile
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -77,7 +77,10 @@ def read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
         state = _read_zip(data) if zipfile.is_zipfile(io.BytesIO(data)) else _read_legacy(data)
         if not isinstance(state, dict) or not all(isinstance(value, _Tensor) for value in state.values()):
             raise InputError("the file must hold a state dict: tensors by name")
-        return {str(name): tensor.array() for name, tensor in state.items()}
+        # One storage may be named any number of times.
+        if sum(math.prod(tensor.shape) * tensor.storage.dtype.itemsize for tensor in state.values()) > _MAX_BYTES:
+            raise InputError("a state dict may have 1 GiB")
+        return {name: tensor.array() for name, tensor in state.items()}
     except InputError as error:
         raise InputError(error.rule, path) from None
     except OSError as error:
@@ -86,11 +89,22 @@ def read_state_dict(path: pathlib.Path) -> dict[str, np.ndarray]:
         raise InputError(f"not a readable PyTorch file ({type(error).__name__}: {error})", path) from None
 
 
-class _Unpickler(pickle._Unpickler):
+_PYTHONS: Any = pickle._Unpickler  # has no types
+
+
+class _Unpickler(_PYTHONS):
     """Makes ordered dicts and tensors, nothing else.
 
     It is Python's own in Python: the one in C takes memory for as many memos as a pickle of ten bytes claims to have.
+    What state dicts have no use for is left out: a byte array of any size that is claimed, sets, and keys that are no
+    text (the hash of a tuple of tuples of tuples may take for ever).
     """
+
+    dispatch: ClassVar = {
+        code: method
+        for code, method in _PYTHONS.dispatch.items()
+        if bytes([code]) not in (pickle.BYTEARRAY8, pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET, pickle.DICT)
+    }
 
     def __init__(self, file: io.BytesIO, storage: Callable[[str, np.dtype, int], _Storage]) -> None:
         super().__init__(file)
@@ -98,7 +112,7 @@ class _Unpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
-            return collections.OrderedDict
+            return _ordered_dict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return _rebuild_tensor
         if module == "torch" and name in _STORAGE_DTYPES:
@@ -109,7 +123,38 @@ class _Unpickler(pickle._Unpickler):
         kind, dtype, key, _location, count = pid[:5]
         if kind != "storage" or not isinstance(dtype, np.dtype):
             raise InputError("a weights file may refer to storages alone")
-        return self._storage(str(key), dtype, int(count))
+        if not isinstance(key, str):
+            raise InputError("a storage must have a name")
+        return self._storage(key, dtype, int(count))
+
+    def load_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        _put(self.stack[-1], key, value)
+
+    def load_setitems(self) -> None:
+        items = self.pop_mark()
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            _put(self.stack[-1], key, value)
+
+    def load_build(self) -> None:
+        self.stack.pop()  # what a module says of its version: nothing here asks for it
+
+    dispatch[pickle.SETITEM[0]] = load_setitem
+    dispatch[pickle.SETITEMS[0]] = load_setitems
+    dispatch[pickle.BUILD[0]] = load_build
+
+
+def _ordered_dict(pairs: Iterable[tuple[object, object]] = ()) -> collections.OrderedDict[str, object]:
+    found: collections.OrderedDict[str, object] = collections.OrderedDict()
+    for key, value in pairs:
+        _put(found, key, value)
+    return found
+
+
+def _put(found: Any, key: object, value: object) -> None:
+    if not isinstance(found, dict) or not isinstance(key, str):
+        raise InputError("a state dict must have names for keys")
+    found[key] = value
 
 
 def _rebuild_tensor(storage: _Storage, offset: int, shape: tuple, strides: tuple, *_: object) -> _Tensor:
@@ -124,9 +169,13 @@ def _read_zip(data: bytes) -> Any:
         if len(pickles) != 1:
             raise InputError("not a PyTorch archive (no data.pkl)")
         folder = pickles[0].removesuffix("data.pkl")
+        storages: dict[str, _Storage] = {}
 
         def storage(key: str, dtype: np.dtype, count: int) -> _Storage:
-            return _Storage(dtype, count, np.frombuffer(archive.read(f"{folder}data/{key}"), dtype, count))
+            if key not in storages:
+                values = np.frombuffer(archive.read(f"{folder}data/{key}"), dtype, count)
+                storages[key] = _Storage(dtype, count, values)
+            return storages[key]
 
         return _Unpickler(io.BytesIO(archive.read(pickles[0])), storage).load()
 

@@ -6,7 +6,7 @@ import pathlib
 
 from absl import flags
 
-from data_prep.command import DISCLAIMER, run
+from data_prep.command import DISCLAIMER, run, say
 from data_prep.errors import InputError
 
 # The page of --help has this order: first what the paper tells of.
@@ -144,7 +144,7 @@ def main() -> None:
         raise InputError(f"must be finite; found {_FALSE_ALARMS.value}", "--operating_false_alarms")
     records_dir, model_dir = pathlib.Path(_RECORDS_DIR.value), pathlib.Path(_MODEL_DIR.value)
     log = LogConfig(_IMAGES_EVERY.value, tuple(_integers(_PROFILE)))
-    train(config, records_dir, model_dir, print, log, cluster)
+    train(config, records_dir, model_dir, say, log, cluster)
     if cluster is not None and not cluster.is_chief:
         print(f"{cluster.name} is done; the chief writes {model_dir}")
         return

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from calcseg_tf.input_pipeline import InputConfig
+from calcseg_tf.split_records import check_shards
 from data_prep.errors import InputError
 from data_prep.manifest import Manifest
 from data_prep.schema import RecordFacts, record_facts
-from data_prep.tfrecord import count_records, read_tfrecord
+from data_prep.tfrecord import read_tfrecord
 
 __all__ = ["check_train_split"]
 
@@ -27,7 +28,7 @@ def check_train_split(manifest: Manifest, inputs: InputConfig, held_out: frozens
     """
     if manifest.images["train"] == 0:
         raise InputError("the train split must hold a mammogram; found none", manifest.directory)
-    _check_shards(manifest)
+    check_shards(manifest, "train")
     if manifest.calcifications["train"] == 0:
         outlined = manifest.flags.get("cbis_regions") == "ignore"
         hint = "; --cbis_regions=calcification of convert takes outlined regions for calcifications" if outlined else ""
@@ -46,20 +47,6 @@ def check_train_split(manifest: Manifest, inputs: InputConfig, held_out: frozens
         f"the largest has {largest[0]} x {largest[1]} px",
         manifest.directory,
     )
-
-
-def _check_shards(manifest: Manifest) -> None:
-    for shard in manifest.shard_infos:
-        path = manifest.directory / shard.name
-        if shard.split != "train":
-            continue
-        if not path.is_file():
-            raise InputError("a shard of the manifest is missing: convert the data again", path)
-        if (size := path.stat().st_size) != shard.bytes:
-            raise InputError(f"the manifest says {shard.bytes} bytes; found {size}: convert the data again", path)
-        # TensorFlow's reader ends the process on a record whose length claims a terabyte.
-        if (found := count_records(path)) != shard.examples:
-            raise InputError(f"the manifest says {shard.examples} records; found {found}: convert the data again", path)
 
 
 def _check_sides(manifest: Manifest, held_out: frozenset[str]) -> None:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from calcseg_tf.banded import BandedGradient
 from calcseg_tf.callbacks import StopOnNan
-from calcseg_tf.checkpointing import Checkpointing, Position, full_disk_told
+from calcseg_tf.checkpointing import Checkpointing, Position, disk_errors_told, one_line
 from calcseg_tf.cluster import Cluster
 from calcseg_tf.devices import (
     check_workers_agree,
@@ -98,9 +98,10 @@ def train(
         _own_copy(model_dir, cluster) as own_dir,
         needing_workers(cluster),
         only_run_in(own_dir, "another run is training in this --model_dir: wait for it"),
-        full_disk_told(own_dir),
+        disk_errors_told(own_dir),
     ):
-        sweep_partial_files(own_dir)
+        for folder in (own_dir, own_dir / "tensorboard"):
+            sweep_partial_files(folder)
         return _run(config, manifest, held_out, own_dir, info, found, say, log, cluster)
 
 
@@ -147,7 +148,7 @@ def _run(
         segmenter = build_segmenter(config, manifest.intensity_mean, manifest.intensity_standard_deviation)
         if not checkpointing.begun:  # before the optimiser is built, whose averages of the weights begin with them
             _load_start(segmenter, config.fine_tuning)
-        begin = checkpointing.restore(segmenter)
+        begin = checkpointing.restore(segmenter, say)
     history.resume(begin.epoch)
     if begin.epoch + bool(begin.step) > config.epochs:
         raise InputError(f"--model_dir already holds {begin}; --epochs is {config.epochs}", model_dir)
@@ -224,11 +225,15 @@ def _fit(
             verbose=0,
             callbacks=callbacks,
         )
-    except tf.errors.DataLossError:
+    except (tf.errors.DataLossError, tf.errors.NotFoundError):
         raise InputError(
-            "a record is damaged; data_prep.verify names its shard, data_prep.convert writes it again",
+            "a record is damaged or gone; data_prep.verify names its shard, data_prep.convert writes it again",
             manifest.directory,
         ) from None
+    except tf.errors.InvalidArgumentError as error:
+        if "IteratorGetNext" not in str(error):
+            raise
+        raise InputError(f"a record cannot be read ({one_line(error)})", manifest.directory) from None
     except tf.errors.ResourceExhaustedError as error:
         if "OOM" not in str(error):
             raise  # a disk

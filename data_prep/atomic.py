@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+from data_prep.flushing import flush
 from data_prep.remote import RemotePath, as_remote
 
 __all__ = ["is_partial", "sweep_partial_files", "temporary_beside", "write_json", "write_text"]
@@ -37,8 +38,7 @@ def temporary_beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        flush(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -12,8 +12,9 @@ from absl import app, flags, logging
 
 from data_prep.errors import InputError
 from data_prep.help_page import define_help, is_required
+from data_prep.printable import printable
 
-__all__ = ["DISCLAIMER", "DISCLAIMER_COLUMN", "run", "split_options"]
+__all__ = ["DISCLAIMER", "DISCLAIMER_COLUMN", "run", "say", "split_options"]
 
 DISCLAIMER = "Research use only. Not a medical device, not for diagnosis."
 
@@ -126,8 +127,12 @@ def _main(_: Sequence[str], call: Callable[[], None]) -> None:
         _fail("interrupted")
 
 
+def say(text: str) -> None:
+    """Prints lines for the user, at once; a path or a server's words in them may hold what a terminal would obey."""
+    print("\n".join(map(printable, text.split("\n"))), flush=True)
+
+
 def _fail(message: str, status: int = 1) -> None:
     # A path may hold what ends a line.
-    told = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in message)
-    print(f"error: {told}", file=sys.stderr)
+    print(f"error: {printable(message)}", file=sys.stderr)
     sys.exit(status)

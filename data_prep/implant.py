@@ -17,6 +17,7 @@ import sys
 from absl import flags
 
 from data_prep.command import DISCLAIMER, run
+from data_prep.printable import printable
 
 _BACKGROUND_DIR = flags.DEFINE_string(
     "background_dir", None, "Folder of real mammograms: DICOM or 16-bit PNG, at any depth.", required=True
@@ -60,7 +61,7 @@ def _implant() -> None:
     print(f"Implanting the mammograms of {_BACKGROUND_DIR.value} into {output_dir}, seed {config.seed}.", flush=True)
     summary = implant_folder(pathlib.Path(_BACKGROUND_DIR.value), output_dir, config, _WORKERS.value)
     for file in summary.rejected:
-        print(f"rejected {file.path}: {file.reason}", file=sys.stderr)
+        print(printable(f"rejected {file.path}: {file.reason}"), file=sys.stderr)
     print(
         f"{summary.mammograms} mammograms of {summary.patients} patients: {summary.calcifications} calcifications, "
         f"{summary.clusters} clusters among them; {summary.left_out} left out for want of room, "

@@ -96,6 +96,8 @@ def is_dicom(path: pathlib.Path) -> bool:
     """Tells a DICOM file by its suffix or by the "DICM" prefix at byte 128 (PS3.10 7.1)."""
     if path.suffix.lower() in DICOM_SUFFIXES:
         return True
+    if not path.is_file():
+        return False  # a pipe would be waited for
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
 
@@ -140,7 +142,9 @@ def _from_dicom(data: bytes, digest: str, options: ReadOptions) -> Mammogram:
 def _read_bytes(path: pathlib.Path) -> bytes:
     try:
         status = path.stat()
-        if stat.S_ISREG(status.st_mode) and status.st_size > _MAX_BYTES:
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError("a mammogram is a file; found a folder, a pipe or a device", path)
+        if status.st_size > _MAX_BYTES:
             raise InputError(f"a mammogram is a file of at most {_MAX_BYTES} bytes; found {status.st_size}", path)
         return path.read_bytes()
     except OSError as error:

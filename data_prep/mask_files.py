@@ -3,15 +3,13 @@
 import pathlib
 
 import numpy as np
-from PIL import Image
 
-from data_prep.dicom.decoding import decode_tiff
+from data_prep.dicom.decoding import decode_tiff, read_tiff_header
 from data_prep.dicom.header import read_identifiers
 from data_prep.dicom.segmentation import read_segmentation, read_segmentation_header
 from data_prep.errors import InputError
 from data_prep.mammogram import DICOM_SUFFIXES
 from data_prep.png import MAX_PIXELS, decode_grey_png, grey_png_size
-from data_prep.quiet import quiet
 
 __all__ = ["MASK_SUFFIXES", "is_segmentation", "mask_size", "read_mask", "segmentation_warnings"]
 
@@ -35,8 +33,7 @@ def mask_size(path: pathlib.Path) -> tuple[int, int]:
     if suffix == ".npy":
         height, width = _open_npy(path).shape
         return height, width
-    with _open_tiff(path) as image:
-        return image.height, image.width
+    return _tiff_size(path)
 
 
 def read_mask(path: pathlib.Path) -> np.ndarray:
@@ -106,26 +103,19 @@ def _open_npy(path: pathlib.Path) -> np.ndarray:
     return array
 
 
-def _open_tiff(path: pathlib.Path) -> Image.Image:
-    """Opens a TIFF without decoding it: one page, one grey channel of whole numbers, at most `MAX_PIXELS`."""
+def _tiff_size(path: pathlib.Path) -> tuple[int, int]:
+    """Reads (height, width) of a TIFF: one page, one grey channel of whole numbers, at most `MAX_PIXELS`."""
     try:
-        with quiet("PIL"):
-            image = Image.open(path, formats=["TIFF"])
-            try:
-                image.seek(1)
-                pages = 2
-            except EOFError:
-                pages = 1
-                image.seek(0)
-    except Image.DecompressionBombError:
-        raise InputError(f"an image has at most {MAX_PIXELS} pixels; found far more", path) from None
+        with path.open("rb"):
+            pass
+        (height, width), more_pages, mode = read_tiff_header(path)
     except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})" if error.errno else "not a readable TIFF", path) from None
-    except Exception as error:
-        raise InputError(f"not a readable TIFF: damaged or truncated ({type(error).__name__})", path) from None
-    if image.width * image.height > MAX_PIXELS:
-        raise InputError(f"an image has at most {MAX_PIXELS} pixels; found {image.height} x {image.width}", path)
-    if pages > 1 or image.mode not in _TIFF_MODES:
-        found = "more pages" if pages > 1 else f"mode {image.mode}"
+        raise InputError(f"cannot be read ({error.strerror})", path) from None
+    except InputError as error:
+        raise InputError(error.rule, path) from None
+    if width * height > MAX_PIXELS:
+        raise InputError(f"an image has at most {MAX_PIXELS} pixels; found {height} x {width}", path)
+    if more_pages or mode not in _TIFF_MODES:
+        found = "more pages" if more_pages else f"mode {mode}"
         raise InputError(f"a mask as TIFF must have one page and one grey channel; found {found}", path)
-    return image
+    return height, width

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 
 from data_prep.errors import InputError
+from data_prep.flushing import flush_folder
 from data_prep.only_run import only_run_in
 
 __all__ = ["check_new_folder", "whole_folder"]
@@ -47,6 +48,7 @@ def whole_folder(output_dir: pathlib.Path, partial: str, last: str) -> Iterator[
         hidden.mkdir()
         try:
             yield hidden
+            flush_folder(hidden)
             for path in sorted(hidden.iterdir(), key=lambda path: (path.name == last, path.name)):
                 path.rename(output_dir / path.name)
         finally:

@@ -51,7 +51,7 @@ def test_a_checkpoint_brings_back_weights_optimiser_and_epoch(tmp_path):
     fit(segmenter, tmp_path, 3)
     assert kept(tmp_path) == ["ckpt-4.index", "ckpt-6.index"]
     again = compiled()
-    assert checkpointing(tmp_path).restore(again) == Position(3, 0)
+    assert checkpointing(tmp_path).restore(again, print) == Position(3, 0)
     assert int(again.optimizer.iterations) == 6
     for one, other in zip(
         segmenter.get_weights() + segmenter.optimizer.variables, again.get_weights() + again.optimizer.variables,
@@ -61,7 +61,7 @@ def test_a_checkpoint_brings_back_weights_optimiser_and_epoch(tmp_path):
 
 
 def test_without_a_checkpoint_a_run_begins_at_0_and_writes_nothing(tmp_path):
-    assert checkpointing(tmp_path).restore(compiled()) == Position(0, 0)
+    assert checkpointing(tmp_path).restore(compiled(), print) == Position(0, 0)
     assert not (tmp_path / "checkpoints").exists()
 
 
@@ -71,11 +71,11 @@ def test_a_damaged_or_foreign_checkpoint_is_one_line(tmp_path):
     other = Segmenter.of(build_network(config), LossConfig())
     other.compile(optimizer=keras.optimizers.Adam(0.01))
     with pytest.raises(InputError, match="cannot be restored"):
-        checkpointing(tmp_path).restore(other)
+        checkpointing(tmp_path).restore(other, print)
     data = tmp_path / "checkpoints" / "ckpt-2.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:100])
     with pytest.raises(InputError, match="cannot be restored") as raised:
-        checkpointing(tmp_path).restore(compiled())
+        checkpointing(tmp_path).restore(compiled(), print)
     assert "\n" not in str(raised.value)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from calcseg_tf.checkpointing import Checkpointing, Position
+from calcseg_tf.checkpointing import Checkpointing, Position, disk_errors_told
 from calcseg_tf.history import History
 from calcseg_tf.termination import TerminatedError, Termination
 from data_prep.errors import InputError, UnfinishedError
@@ -43,7 +43,7 @@ def run(folder, *first, epochs=3, every=0, termination=None):
     """Trains on from what is in the folder; returns where it began and the model."""
     segmenter, history = compiled(), History(folder / "history.json", 400)
     checkpoints = Checkpointing(folder / "checkpoints", STEPS, every, termination or Termination())
-    begin = checkpoints.restore(segmenter)
+    begin = checkpoints.restore(segmenter, print)
     history.resume(begin.epoch)
     segmenter.first_step = begin.step
     segmenter.fit(
@@ -166,7 +166,7 @@ def test_what_a_killed_process_left_of_checkpoints_goes_when_the_run_goes_on(tmp
     for name in ("ckpt-7_temp/part-00000-of-00001.index", "ckpt-3.index", "ckpt-3.data-00000-of-00001",
                  "checkpoint.tmp0123"):  # fmt: skip
         (folder / name).write_bytes(b"part")
-    Checkpointing(folder, STEPS, 0, Termination()).restore(compiled())
+    Checkpointing(folder, STEPS, 0, Termination()).restore(compiled(), print)
     assert {path.name for path in folder.iterdir()} == whole
 
 
@@ -176,7 +176,7 @@ def test_parts_of_a_first_checkpoint_are_none(tmp_path):
     (folder / "ckpt-7.index").write_bytes(b"part")
     checkpointing = Checkpointing(folder, STEPS, 0, Termination())
     assert not checkpointing.begun
-    assert checkpointing.restore(compiled()) == Position()
+    assert checkpointing.restore(compiled(), print) == Position()
     assert list(folder.iterdir()) == []
     run(tmp_path, epochs=1)
     assert checkpointing.begun
@@ -188,6 +188,77 @@ def test_a_damaged_list_of_checkpoints_does_not_begin_a_run_anew_over_them(tmp_p
     (tmp_path / "checkpoints" / "checkpoint").write_bytes(text.encode("latin-1"))
     before = {path.name: path.read_bytes() for path in (tmp_path / "checkpoints").iterdir()}
     with pytest.raises(InputError, match="the list of checkpoints is damaged") as raised:
-        Checkpointing(tmp_path / "checkpoints", STEPS, 0, Termination()).restore(compiled())
+        Checkpointing(tmp_path / "checkpoints", STEPS, 0, Termination()).restore(compiled(), print)
     assert raised.value.where == str(tmp_path / "checkpoints" / "checkpoint")
     assert {path.name: path.read_bytes() for path in (tmp_path / "checkpoints").iterdir()} == before
+
+
+def _damage(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path):
+    _, undisturbed = run(tmp_path / "whole")
+    run(tmp_path, epochs=2)
+    _damage(tmp_path / "checkpoints" / "ckpt-10.data-00000-of-00001")
+    said = []
+    begin = Checkpointing(tmp_path / "checkpoints", STEPS, 0, Termination()).restore(compiled(), said.append)
+    assert begin == Position(1)
+    assert len(said) == 1
+    assert "ckpt-10: the checkpoint cannot be restored" in said[0]
+    assert said[0].endswith("going on from the one before")
+    _, again = run(tmp_path)
+    for one, other in zip(undisturbed.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert history_of(tmp_path) == history_of(tmp_path / "whole")
+    assert kept(tmp_path) == ["ckpt-10.index", "ckpt-15.index"]
+
+
+def test_a_clock_that_was_wrong_costs_no_checkpoint(tmp_path):
+    run(tmp_path, epochs=2)
+    listed = tmp_path / "checkpoints" / "checkpoint"
+    late = "last_preserved_timestamp: 99999999999.0\n"
+    listed.write_text("".join(line for line in listed.open() if "last_preserved" not in line) + late)
+    assert run(tmp_path, epochs=2)[0] == Position(2)
+    assert kept(tmp_path) == ["ckpt-10.index", "ckpt-5.index"]
+
+
+@pytest.mark.parametrize("name", ["/elsewhere/ckpt-5", "../checkpoints-of-another/ckpt-5", "ckpt-*", "sub/ckpt-5"])
+def test_a_list_that_names_anything_but_checkpoints_of_its_folder_is_refused(tmp_path, name):
+    run(tmp_path, epochs=2)
+    listed = tmp_path / "checkpoints" / "checkpoint"
+    listed.write_text(f'{listed.read_text()}all_model_checkpoint_paths: "{name}"\n')
+    with pytest.raises(InputError, match="must name those of its folder alone") as raised:
+        Checkpointing(tmp_path / "checkpoints", STEPS, 0, Termination()).restore(compiled(), print)
+    assert raised.value.where == str(listed)
+
+
+def test_a_checkpoint_that_the_list_names_stays_where_the_disk_fills_up_behind_it(tmp_path, monkeypatch):
+    written = tf.train.CheckpointManager._record_state
+
+    def fill_at_the_second(manager, calls=[]):  # noqa: B006
+        calls.append(manager)
+        if len(calls) == 2:
+            raise tf.errors.ResourceExhaustedError(None, None, "checkpoint; No space left on device")
+        written(manager)
+
+    monkeypatch.setattr(tf.train.CheckpointManager, "_record_state", fill_at_the_second)
+    with pytest.raises(UnfinishedError, match="No space left on device"):
+        run(tmp_path, epochs=1)
+    monkeypatch.undo()
+    assert run(tmp_path, epochs=1)[0] == Position(1)
+
+
+@pytest.mark.parametrize("error", [tf.errors.PermissionDeniedError(None, None, "/x/ckpt-5_temp; Permission denied"),
+                                   RuntimeError("Unable to synchronously write (Input/output error)")])  # fmt: skip
+def test_other_errors_of_the_disk_are_one_line(tmp_path, error):
+    with pytest.raises(UnfinishedError, match="the same command goes on") as raised, disk_errors_told(tmp_path):
+        raise error
+    assert raised.value.where == str(tmp_path)
+
+
+def test_a_history_that_is_gone_is_told_before_a_worse_model_replaces_a_better(tmp_path):
+    run(tmp_path, epochs=2)
+    (tmp_path / "history.json").unlink()
+    with pytest.raises(InputError, match="must tell of each of the 2 epochs that the checkpoint has; found 0"):
+        run(tmp_path)

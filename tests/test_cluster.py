@@ -73,3 +73,9 @@ def test_the_command_refuses_it_in_one_line_before_tensorflow_connects(monkeypat
     ended = run_module("calcseg_tf.train", records_dir=tmp_path, model_dir=tmp_path / "model")
     assert_one_line_error(ended, "TF_CONFIG must give this process a task index of 0 to 1")
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, of(TWO, index="9" * 5000)])
+def test_what_python_cannot_take_in_is_one_line(content):
+    with pytest.raises(InputError, match="TF_CONFIG"):
+        cluster_of(content)

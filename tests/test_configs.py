@@ -23,6 +23,7 @@ def configs_of(module):
     return found
 
 
+@pytest.mark.slow
 def test_every_config_of_training_is_taken_with_all_its_values(tmp_path):
     configs, folders = configs_of(TRAIN), [f"--records_dir={tmp_path / 'x'}", f"--model_dir={tmp_path / 'y'}"]
     calls = [[f"--flagfile=configs/{config.name}", *folders] for config in configs]

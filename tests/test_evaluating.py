@@ -270,7 +270,7 @@ def test_maps_are_named(entry):
 
 def test_a_second_evaluation_into_the_folder_is_refused(world, tmp_path):
     config = config_of(world, ["strict"])
-    refused = pytest.raises(InputError, match="another run is evaluating into this --output_dir")
+    refused = pytest.raises(InputError, match="another run is evaluating into this folder")
     with only_run_in(tmp_path / "out", ""), refused:
         evaluate(config, {"fake": read_manifest(world / "records")}, tmp_path / "out")
     assert not (tmp_path / "out").exists()

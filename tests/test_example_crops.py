@@ -62,3 +62,10 @@ def test_a_picture_shows_input_annotation_and_heat_map_from_blue_to_red():
     red, blue = shown[2][..., 0], shown[2][..., 2]
     np.testing.assert_array_equal(blue - red > 60, probability == 0.12)
     np.testing.assert_array_equal(red - blue > 60, probability == 1.0)
+
+
+def test_an_id_that_looks_like_a_formula_is_drawn_as_text():
+    mask = np.zeros((400, 500), np.uint8)
+    mask[3, 3] = 1
+    crop = crop_of("training mammogram", "a$\\frac$b", picture(), mask)
+    assert draw_crop(crop, crop.intensity, "epoch 1").shape[2] == 3

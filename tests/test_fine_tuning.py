@@ -37,7 +37,7 @@ def batches():
 def train(segmenter, folder, first_epoch, last_epoch):
     """Trains epoch by epoch and returns the weights after each, of backbone and head."""
     checkpoint = Checkpointing(folder, 2, 0, Termination())
-    assert checkpoint.restore(segmenter) == Position(first_epoch)
+    assert checkpoint.restore(segmenter, print) == Position(first_epoch)
     seen = []
 
     class Keep(keras.callbacks.Callback):

@@ -1,5 +1,7 @@
 """Files of weights that reach for other files, or for more memory than there is."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -38,6 +40,14 @@ def _claims_it_in_parts(file):
         file.create_dataset(f"deep/{number}", (1 << 26,), np.float32, chunks=(1024,))
 
 
+def _one_value_of_a_chunk_of_gigabytes(file):
+    file.create_dataset("a", (1,), np.float32, maxshape=(None,), chunks=(1 << 29,), compression="gzip")
+
+
+def _of_any_length(file):
+    file.create_dataset("a", (4,), h5py.vlen_dtype(np.float32))
+
+
 @pytest.mark.parametrize(
     ("write", "rule"),
     [
@@ -47,6 +57,8 @@ def _claims_it_in_parts(file):
         (_virtual, "kept elsewhere"),
         (_claims_a_terabyte, "at most 1073741824 bytes"),
         (_claims_it_in_parts, "at most 1073741824 bytes"),
+        (_one_value_of_a_chunk_of_gigabytes, "at most 1073741824 bytes"),
+        (_of_any_length, "arrays of numbers alone"),
     ],
 )
 def test_a_file_of_weights_holds_its_own_arrays_and_no_more_than_memory(tmp_path, write, rule):
@@ -100,3 +112,19 @@ def test_weights_that_are_a_keras_archive_or_a_pickle_are_refused_unread(tmp_pat
     (model / WEIGHTS_FILE).write_bytes(data)
     with pytest.raises(InputError, match="not weights of this network"):
         load_network(model)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"name": "fcn", "widths": [4, 4_000_000_000]},
+        {"name": "unet", "widths": [64, 4_000_000_000]},
+        {"name": "deeplabv3", "channels": 4_000_000},
+    ],
+)
+def test_a_config_of_a_network_that_no_memory_has_is_one_line(tmp_path, model):
+    folder = write_model(tmp_path / "model")
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**content, "model": model}))
+    with pytest.raises(InputError, match="a network has at most 268435456 weights"):
+        load_network(folder)

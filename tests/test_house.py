@@ -14,8 +14,9 @@ PRODUCT, TOOLS = ("data_prep", "calcseg_tf"), ("tools", "benchmarks")
 # so that rooms of one layer know nothing of each other. What may be run is the top; nobody imports it.
 LAYERS = {
     "data_prep": (
-        ("names, errors, numbers", "breast errors help_page mask quiet"),
-        ("files and programs", "beam command components identity only_run png remote tables tfrecord worker_process"),
+        ("names, errors, numbers", "breast errors help_page mask printable quiet"),
+        ("files and programs",
+         "beam command components flushing identity only_run png remote tables tfrecord worker_process"),
         ("what is built of those", "atomic dicom roi whole_folder"),
         ("the contracts: image, record", "mammogram schema"),
         ("what goes with them", "manifest mask_files split synthesis"),

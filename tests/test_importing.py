@@ -1,5 +1,6 @@
 import json
 
+import keras
 import numpy as np
 import pytest
 
@@ -178,3 +179,16 @@ def test_an_import_waits_for_no_other_and_takes_what_a_killed_one_left(tmp_path)
     (tmp_path / "model" / f".model.weights.h5.{16 * 'a'}.partial.weights.h5").write_bytes(b"half of")
     imported(path, tmp_path / "model")
     assert sorted(each.name for each in (tmp_path / "model").iterdir()) == ["config.json", "model.weights.h5"]
+
+
+def test_weights_of_somebody_else_are_not_replaced(tmp_path):
+    path = write_zip(tmp_path / "x.pth", tiny_state())
+    (tmp_path / "model").mkdir()
+    theirs = tmp_path / "model" / "model.weights.h5"
+    keras.Sequential([keras.layers.Dense(1, input_shape=(1,))]).save_weights(tmp_path / "other.weights.h5")
+    for content in (b"no HDF5", (tmp_path / "other.weights.h5").read_bytes()):
+        theirs.write_bytes(content)
+        with pytest.raises(InputError, match="weights that no import has written") as raised:
+            imported(path, tmp_path / "model")
+        assert raised.value.where == str(theirs)
+        assert theirs.read_bytes() == content

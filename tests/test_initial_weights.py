@@ -57,6 +57,7 @@ def trained(model_dir):
     return [weight.numpy() for weight in network.trainable_weights]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["still", "averaged", "killed"])
 def test_a_run_starts_from_the_weights_of_the_model_it_is_given(runs, name):
     for value, wanted in zip(trained(runs / name), trained(runs / "first"), strict=True):
@@ -64,10 +65,12 @@ def test_a_run_starts_from_the_weights_of_the_model_it_is_given(runs, name):
     assert not np.allclose(trained(runs / name)[0], trained(runs / "other")[0], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_from_its_checkpoint_not_from_the_initial_weights(runs):
     assert_same_weights(runs / "stopped", runs / "whole")
 
 
+@pytest.mark.slow
 def test_the_config_tells_the_weights_it_started_from_by_their_digest_not_by_their_place(runs):
     text = (runs / "still" / "config.json").read_text()
     config = json.loads(text)
@@ -77,6 +80,7 @@ def test_the_config_tells_the_weights_it_started_from_by_their_digest_not_by_the
     assert str(runs) not in text
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_only_with_the_weights_it_started_from(runs, records_dir, tmp_path):
     shutil.copytree(runs / "still", tmp_path / "model")
     changes = {

@@ -88,6 +88,13 @@ def test_a_damaged_config_is_one_line_that_names_it(model_dir, values, message):
     assert "\n" not in str(raised.value)
 
 
+def test_a_threshold_that_no_number_holds_is_one_line(model_dir):
+    path = model_dir / "config.json"
+    path.write_text(path.read_text().replace("0.125", "9" * 400))
+    with pytest.raises(InputError, match="not a readable model config"):
+        read_info(model_dir)
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b"null", b'"text"'])
 def test_a_config_that_is_no_json_object_is_one_line_that_names_it(model_dir, content):
     (model_dir / "config.json").write_bytes(content)

@@ -6,6 +6,8 @@ import struct
 import subprocess
 import termios
 
+import pytest
+
 from calcseg_tf.progress import EpochLog, epoch_line
 from calcseg_tf.validation import Validated
 from tests.fakes.commands import ROOT, command, environment
@@ -66,6 +68,7 @@ def test_a_new_run_has_no_log_before_its_first_epoch(tmp_path):
     assert not (tmp_path / "training.log").exists()
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_rate_and_time_left_above_it_a_line_an_epoch(tmp_path):
     write_speckled_records(tmp_path / "records", train=2)
     arguments = command(

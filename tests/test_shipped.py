@@ -37,6 +37,7 @@ def mammogram(tmp_path_factory):
     return folder / "implanted" / "implant-0001.png", folder / "predicted" / "implant-0001"
 
 
+@pytest.mark.slow
 def test_predict_needs_no_model_and_gives_every_file(mammogram):
     mask, predicted = mammogram
     assert {path.name for path in predicted.iterdir()} >= PREDICTED
@@ -44,6 +45,7 @@ def test_predict_needs_no_model_and_gives_every_file(mammogram):
     assert json.loads((predicted / "statistics.json").read_text())["model"]["name"] == "fcn"
 
 
+@pytest.mark.slow
 def test_implants_are_found_and_little_else(mammogram):
     mask_file, predicted = mammogram
     implants = label(np.asarray(Image.open(mask_file)) > 0)

@@ -51,6 +51,7 @@ def assert_same_run(one, other):
         assert_same_weights(one, other, name="best.weights.h5")
 
 
+@pytest.mark.slow
 def test_a_running_run_refuses_a_second_one_and_ends_at_sigterm_with_143(records_dir, tmp_path):
     recipe = {**VALIDATED, "epochs": 100_000}
     first = start(records_dir, tmp_path / "model", **recipe)
@@ -105,6 +106,7 @@ def test_a_full_disk_during_a_checkpoint_costs_no_more_than_the_epoch(records_di
     assert_same_run(model_dir, tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_weights_that_were_there(records_dir, tmp_path):
     assert train(records_dir, tmp_path / "whole", "--deterministic", epochs=1).returncode == 0
     shutil.copytree(tmp_path / "whole", tmp_path / "model")

@@ -122,6 +122,7 @@ def test_the_recipe_is_that_of_the_last_start_flattened(resumed):
     assert hparams["model.widths"].string_value == "(4,)"
     assert hparams["optimizer.learning_rate"].number_value == 0.01
     assert hparams["inputs.augment.horizontal_flip"].bool_value is True
+    assert not [name for name in hparams if "initial_model" in name or "backbone_weights" in name]  # paths of a user
     assert hparams["epochs"].number_value == 3
 
 

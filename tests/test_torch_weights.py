@@ -2,6 +2,7 @@ import collections
 import os
 import pickle
 import resource
+import struct
 
 import numpy as np
 import pytest
@@ -131,7 +132,7 @@ def test_no_byte_flipped_in_the_pickle_ends_in_anything_but_an_input_error(tmp_p
 )  # fmt: skip
 def test_a_view_outside_its_storage_is_refused(tmp_path, write, shape, strides, offset):
     path = write(tmp_path / "x.pth", {"a": View(np.ones(4, np.float32), shape, strides, offset)})
-    with pytest.raises(InputError, match="outside its storage"):
+    with pytest.raises(InputError, match=r"outside its storage|may have 1 GiB"):
         read_state_dict(path)
 
 
@@ -156,5 +157,42 @@ def test_an_archive_that_claims_to_unpack_to_gigabytes_is_refused_unread(tmp_pat
     entry = data.rfind(b"PK\1\2")  # PKZIP APPNOTE 4.3.12: the uncompressed size stands 24 bytes behind
     data[entry + 24 : entry + 28] = (0x7FFFFFFF).to_bytes(4, "little")
     path.write_bytes(data)
+    with pytest.raises(InputError, match="a state dict may have 1 GiB"):
+        read_state_dict(path)
+
+
+def test_a_pickle_that_claims_a_byte_array_of_gigabytes_takes_no_memory_for_it(tmp_path):
+    path = tmp_path / "x.pth"
+    path.write_bytes(b"\x96" + struct.pack("<Q", 30 << 30) + b".")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="not a readable PyTorch file"):
+        read_state_dict(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
+_TUPLE_60 = b"h<"
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        b"}" + _TUPLE_60 + b"Ns.", b"}(" + _TUPLE_60 + b"Nu.", b"(" + _TUPLE_60 + b"Nd.",
+        b"\x8f(" + _TUPLE_60 + b"\x90.", b"(" + _TUPLE_60 + b"\x91.",
+        b"ccollections\nOrderedDict\n]" + _TUPLE_60 + b"N\x86a\x85R.",
+    ],
+)  # fmt: skip
+def test_keys_whose_hash_takes_for_ever_are_refused(tmp_path, use):
+    # A tuple that holds another twice, which holds another twice ...: to hash the sixtieth takes 2 ** 60 steps.
+    nested = b")q\x00" + b"".join(b"h%ch%c\x86q%c" % (number, number, number + 1) for number in range(60))
+    (tmp_path / "x.pth").write_bytes(nested + use)
+    with pytest.raises(InputError):
+        read_state_dict(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_tensor_that_is_named_two_thousand_times_is_refused_before_it_is_copied(tmp_path, write):
+    megabyte = View(np.ones(1 << 18, np.float32), (1 << 18,), (1,))
+    path = write(tmp_path / "x.pth", {f"name {number}": megabyte for number in range(2000)})
+    assert path.stat().st_size < 2e6
     with pytest.raises(InputError, match="a state dict may have 1 GiB"):
         read_state_dict(path)

@@ -37,6 +37,7 @@ def run(folder, config):
     return train(config, folder / "records", folder / "model", str, LogConfig(images_every_epochs=0))
 
 
+@pytest.mark.slow
 def test_a_model_that_stands_keeps_config_and_threshold_until_other_weights_replace_it(finished, monkeypatch):
     files = ["config.json", "model.weights.h5"]
     before = [(finished / "model" / name).read_bytes() for name in files]

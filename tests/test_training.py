@@ -236,6 +236,7 @@ def test_a_worker_that_is_lost_ends_the_others_in_one_line(records_dir, tmp_path
     assert_one_line_error(ended[1 - lost], "another worker of TF_CONFIG ended or cannot be reached")
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_what_is_written_and_survive_a_stop(finished, records_dir, tmp_path):
     averaged, last = weights_of(finished / "averaged"), weights_of(finished / "whole")
     assert any(np.abs(averaged[name] - last[name]).max() > 1e-3 for name in averaged)
@@ -351,6 +352,7 @@ def damage(records_dir, folder):
     write_fake_records(folder / "healthy", {"train": [mammogram(1, calcified=False)], "test": [mammogram(2)]})
 
 
+@pytest.mark.slow
 def test_every_users_error_is_one_line_and_changes_nothing(finished, records_dir, tmp_path):
     calls = refused(records_dir, tmp_path, finished)
     for ended, (_, words) in zip(run_modules(MODULE, [call for call, _ in calls]), calls, strict=True):

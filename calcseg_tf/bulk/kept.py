@@ -73,7 +73,7 @@ def _read(result: pathlib.Path) -> dict[str, Any] | None:
             (result / name).stat().st_size == size for name, size in found["files"].items()
         )
         [found[name] / 1 for name in ("count", "height", "width")]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
     return found if whole else None
 

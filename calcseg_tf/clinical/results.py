@@ -24,8 +24,9 @@ from calcseg_tf.clinical.statistics import ImageStatistics, measure
 from calcseg_tf.probability_map import to_codes
 from data_prep.command import DISCLAIMER, DISCLAIMER_COLUMN
 from data_prep.errors import InputError
+from data_prep.flushing import flush_folder
 from data_prep.mammogram import SpacingSource
-from data_prep.only_run import only_run_in
+from data_prep.only_run import HeldError, only_run_in
 from data_prep.png import encode_png
 
 __all__ = [
@@ -92,18 +93,18 @@ def write_prediction(
     codes = to_codes(probability)
     statistics = measure(codes, intensity, threshold, pixel_spacing_mm, spacing_source)
     partial = output_dir / f".{stem}.{uuid.uuid4().hex[:12]}.partial"
-    partial.mkdir(parents=True)
-    try:
-        (partial / PROBABILITY_FILE).write_bytes(encode_png(codes, DISCLAIMER))
-        _write_calcifications(statistics, partial / CALCIFICATIONS_FILE)
-        write_overlay(partial / OVERLAY_FILE, intensity, codes, statistics, stem)
-        write_report(partial / REPORT_FILE, intensity, codes, statistics, stem)
-        if dicom_source is not None:
-            write_dicom_results(partial, dicom_source, codes, statistics, model, fractional_segmentation)
-        _write_statistics(statistics, model, source, partial / STATISTICS_FILE)
-        replace_folder(partial, target)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with only_run_in(partial, "held"):  # else another run would sweep it
+        try:
+            (partial / PROBABILITY_FILE).write_bytes(encode_png(codes, DISCLAIMER))
+            _write_calcifications(statistics, partial / CALCIFICATIONS_FILE)
+            write_overlay(partial / OVERLAY_FILE, intensity, codes, statistics, stem)
+            write_report(partial / REPORT_FILE, intensity, codes, statistics, stem)
+            if dicom_source is not None:
+                write_dicom_results(partial, dicom_source, codes, statistics, model, fractional_segmentation)
+            _write_statistics(statistics, model, source, partial / STATISTICS_FILE)
+            replace_folder(partial, target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     return statistics
 
 
@@ -119,13 +120,13 @@ def sweep_partial(folder: pathlib.Path, name: str | None = None) -> None:
     for path in folder.iterdir():
         found = _PARTIAL.fullmatch(path.name)
         if found and name in (None, found[1]) and path.is_dir() and not path.is_symlink():
-            with contextlib.suppress(InputError), only_run_in(path, "held"):
+            with contextlib.suppress(HeldError), only_run_in(path, "held"):
                 target = folder / found[1]
                 if path.suffix == ".old" and not target.exists():  # killed between the two steps of `replace_folder`
                     if name is None:  # else another process may be between them
                         path.rename(target)
                 else:
-                    shutil.rmtree(path)
+                    shutil.rmtree(path, ignore_errors=True)  # another user's stays
 
 
 def require_replaceable(target: pathlib.Path, told_by: str = STATISTICS_FILE) -> None:
@@ -151,6 +152,7 @@ def replace_folder(partial: pathlib.Path, target: pathlib.Path) -> None:
 
     A run killed between the two renames leaves both whole, hidden.
     """
+    flush_folder(partial)
     if not target.exists():
         partial.rename(target)
         return
@@ -158,10 +160,10 @@ def replace_folder(partial: pathlib.Path, target: pathlib.Path) -> None:
     os.rename(target, aside)
     try:
         partial.rename(target)
-    except OSError:
+    except BaseException:  # Ctrl-C too
         os.rename(aside, target)
         raise
-    shutil.rmtree(aside)
+    shutil.rmtree(aside, ignore_errors=True)  # another user's stays, hidden
 
 
 def _write_calcifications(statistics: ImageStatistics, path: pathlib.Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from calcseg_tf.probability_map import to_codes
 from data_prep.errors import InputError
 from data_prep.png import decode_grey_png, encode_png
+from data_prep.printable import printable
 
 __all__ = ["KeptMaps", "MapFolder", "Maps"]
 
@@ -121,8 +122,11 @@ def _read_npy(path: pathlib.Path) -> np.ndarray:
     try:
         # Mapped: a file of another size is refused before it is read.
         values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise InputError(f"not a readable .npy array ({' '.join(str(error).split())[:120]})") from None
+    except OSError:
+        raise
+    except Exception as error:  # numpy raises what a damaged header leads to
+        told = printable(" ".join(str(error).split()))[:120]
+        raise InputError(f"not a readable .npy array ({type(error).__name__}: {told})") from None
     if not isinstance(values, np.ndarray):
         raise InputError("not a readable .npy array (an .npz archive by its content)")
     return values

@@ -14,6 +14,7 @@ from calcseg_tf.evaluation.plots import STRATA_PLOT, plot_all
 from calcseg_tf.evaluation.tables import write_tables
 from data_prep.atomic import sweep_partial_files
 from data_prep.errors import InputError
+from data_prep.flushing import flush_folder
 
 __all__ = ["METRICS_FILE", "PARTIAL_PREFIX", "remove_results", "sweep_partial", "write_results"]
 
@@ -65,6 +66,7 @@ def write_results(
             plot_all({"": result}, partial)
         files = sorted(partial.iterdir())
         (partial / METRICS_FILE).write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+        flush_folder(partial)
         if (output_dir / METRICS_FILE).exists():
             remove_results(output_dir)
         for file in [*files, partial / METRICS_FILE]:

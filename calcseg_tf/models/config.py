@@ -1,6 +1,20 @@
 """What every network's frozen config has in common."""
 
-__all__ = ["ModelConfig"]
+from data_prep.errors import InputError
+
+__all__ = ["ModelConfig", "check_size"]
+
+_MOST_WEIGHTS = 1 << 28  # 1 GiB of float32, as much as a file of weights may hold
+
+
+def check_size(weights: int) -> None:
+    """Checks about how many weights a network has, before anything takes memory for them.
+
+    Raises:
+        InputError: Too many.
+    """
+    if weights > _MOST_WEIGHTS:
+        raise InputError(f"a network has at most {_MOST_WEIGHTS} weights; found some {weights}")
 
 
 class ModelConfig:

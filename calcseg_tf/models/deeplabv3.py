@@ -9,7 +9,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from calcseg_tf.models.config import ModelConfig
+from calcseg_tf.models.config import ModelConfig, check_size
 from calcseg_tf.models.normalization import BatchNormalization, IntensityNormalization
 from calcseg_tf.models.padding import CropTo, PadToMultiple
 from data_prep.errors import InputError
@@ -39,6 +39,7 @@ class DeepLabV3Config(ModelConfig):
         numbers = (self.channels, *self.atrous_rates)
         if not self.atrous_rates or any(type(number) is not int or number < 1 for number in numbers):
             raise InputError(f"deeplabv3 channels and atrous_rates must be positive whole numbers; found {numbers}")
+        check_size(9 * 2048 * self.channels * len(self.atrous_rates))
 
     @property
     def alignment_px(self) -> int:

@@ -1,12 +1,13 @@
 """The paper's network: a slim fully convolutional network at full resolution (paper, section 3 and Fig. 2)."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from calcseg_tf.models.config import ModelConfig
+from calcseg_tf.models.config import ModelConfig, check_size
 from calcseg_tf.models.normalization import BatchNormalization, IntensityNormalization
 from calcseg_tf.models.parallel_conv import ParallelConv2D
 from data_prep.errors import InputError
@@ -42,6 +43,9 @@ class FcnConfig(ModelConfig):
                 raise InputError(
                     f"fcn widths must be multiples of {len(self.kernel_sizes)} (the kernels); found {width}"
                 )
+        squares = sum(size**2 for size in self.kernel_sizes)
+        weights = (before * width * squares for before, width in itertools.pairwise((1, *self.widths)))
+        check_size(sum(weights) // len(self.kernel_sizes))
 
     @property
     def halo_px(self) -> int:

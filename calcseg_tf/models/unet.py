@@ -1,11 +1,12 @@
 """A baseline: the U-Net of Ronneberger et al. 2015 (arXiv:1505.04597), padded so that borders lose nothing."""
 
 import dataclasses
+import itertools
 
 import keras
 import tensorflow as tf
 
-from calcseg_tf.models.config import ModelConfig
+from calcseg_tf.models.config import ModelConfig, check_size
 from calcseg_tf.models.normalization import BatchNormalization, IntensityNormalization
 from calcseg_tf.models.padding import CropTo, PadToMultiple
 from data_prep.errors import InputError
@@ -28,6 +29,7 @@ class UnetConfig(ModelConfig):
             raise InputError(
                 f"unet widths must be at least two positive whole numbers; found {', '.join(map(str, self.widths))}"
             )
+        check_size(sum(9 * width * (width + before) for before, width in itertools.pairwise((1, *self.widths))))
 
     @property
     def alignment_px(self) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from calcseg_tf.result_flags import ResultFlags
-from data_prep.command import DISCLAIMER, run
+from data_prep.command import DISCLAIMER, run, say
 
 if TYPE_CHECKING:
     from calcseg_tf.serving.connection import ConnectionConfig
@@ -50,7 +50,7 @@ def main() -> None:
         info = model.served.info.at_threshold(_RESULTS.threshold)
         description = describe_model(info, weights_sha256=model.served.weights_sha256)
         runner = InThreads(model, info.operating_threshold, description, connection.in_flight)
-        predict_bulk(_RESULTS.config, runner, lambda line: print(line, flush=True)).tell(print)
+        predict_bulk(_RESULTS.config, runner, say).tell(say)
 
 
 def _connection() -> "ConnectionConfig":

@@ -8,7 +8,7 @@ import shutil
 
 import keras
 
-from calcseg_tf.checkpointing import full_disk_told
+from calcseg_tf.checkpointing import disk_errors_told
 from calcseg_tf.model_directory import CONFIG_FILE, ModelInfo, load_network, weights_sha256
 from calcseg_tf.serving.contract import CHECKSUMS_FILE, EXTRA_DIR, METADATA_FILE
 from calcseg_tf.serving.metadata import metadata_text
@@ -16,6 +16,7 @@ from calcseg_tf.serving.signatures import ServedModel, save_model
 from calcseg_tf.serving.warm_up import write_warm_up
 from calcseg_tf.termination import ended_by_sigterm
 from data_prep.errors import InputError
+from data_prep.flushing import flush_folder
 from data_prep.only_run import only_run_in
 
 __all__ = ["export_version"]
@@ -49,7 +50,7 @@ def export_version(model_dir: pathlib.Path, output_dir: pathlib.Path, version: i
     with (
         ended_by_sigterm(),
         only_run_in(output_dir, "another run is exporting into this --output_dir: wait for it"),
-        full_disk_told(output_dir),
+        disk_errors_told(output_dir),
     ):
         _sweep(output_dir)
         taken = [int(path.name) for path in output_dir.iterdir() if path.name.isdecimal()]
@@ -60,6 +61,7 @@ def export_version(model_dir: pathlib.Path, output_dir: pathlib.Path, version: i
         try:
             partial = output_dir / f".{version}.partial"
             _fill(partial, model_dir, network, info, output_dir.name)
+            flush_folder(partial)
             partial.rename(final)
         finally:
             _sweep(output_dir)

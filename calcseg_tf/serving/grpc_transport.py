@@ -1,5 +1,6 @@
 """TensorFlow Serving by gRPC: tensors as they are, so that nothing is rounded."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from tensorflow_serving.apis import get_model_status_pb2, model_pb2, model_servi
 from calcseg_tf.serving.transport import ModelTarget, Security, ServerError, Trouble, server_says
 from calcseg_tf.serving.warm_up import predict_request
 from data_prep.errors import InputError
+from data_prep.png import MAX_PIXELS
 
 __all__ = ["GrpcTransport"]
 
@@ -74,7 +76,7 @@ class GrpcTransport:
         request = predict_request(self._target.name, signature, inputs)
         self._choose_version(request.model_spec)
         response = self._call(self._predict, request)
-        return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
+        return {name: _array(value) for name, value in response.outputs.items()}
 
     def close(self) -> None:
         """As `Transport.close`."""
@@ -91,6 +93,17 @@ class GrpcTransport:
             return method(request, timeout=self._deadline_s)
         except grpc.RpcError as error:
             raise _server_error(error.code(), error.details() or "") from None
+
+
+def _array(value: Any) -> np.ndarray:
+    """Takes an array no larger than an image: a tensor of few bytes may claim any size, its last value repeated."""
+    claimed = math.prod(dimension.size for dimension in value.tensor_shape.dim)
+    if not 0 <= claimed <= MAX_PIXELS:
+        raise ServerError(Trouble.OTHER, f"it answers with {claimed} values; an image has at most {MAX_PIXELS}")
+    try:
+        return np.asarray(tf.make_ndarray(value))
+    except (TypeError, ValueError):
+        raise ServerError(Trouble.OTHER, "it answers with a damaged tensor") from None
 
 
 def _server_error(code: grpc.StatusCode, details: str) -> ServerError:

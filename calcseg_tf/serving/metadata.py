@@ -14,6 +14,7 @@ from data_prep.errors import InputError
 __all__ = ["ServedInfo", "metadata_text", "older", "read_metadata"]
 
 _NORMALIZATION_LAYER = "normalization"
+_MOST_PX = 8192  # of a side of a tile
 _WEIGHTS_KEY = "weights_sha256"
 
 
@@ -70,11 +71,13 @@ def read_metadata(text: str, server: str) -> ServedInfo:
         tiles = TileGeometry(
             **{field.name: int(content["tiles"][field.name]) for field in dataclasses.fields(TileGeometry)}
         )
+        if not (1 <= tiles.tile_px <= _MOST_PX and 0 <= tiles.halo_px <= _MOST_PX and tiles.origin_multiple_px >= 1):
+            raise ValueError(f"tiles cannot be {dataclasses.asdict(tiles)}")
     except InputError as error:
         if error.where:
             raise
         raise InputError(f"the server's model is unknown here: is this client older? ({error.rule})", server) from None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(f"the server's metadata cannot be read ({type(error).__name__}: {error})", server) from None
     return ServedInfo(info, weights, served, tiles)
 

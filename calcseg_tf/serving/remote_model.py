@@ -104,6 +104,8 @@ class RemoteModel:
 
     def _by_png(self, intensity: np.ndarray, progress: Callable[[int], object]) -> np.ndarray:
         answer = self._ask(PREDICT_PNG, {IMAGE_BYTES: np.array([encode_intensity(intensity)], object)})
+        if answer.shape != (1,):
+            raise InputError(f"the answer must be one PNG; found {list(answer.shape)}", self._server)
         codes = decode_grey_png(bytes(answer[0]), bits=16)
         progress(len(intensity))
         return codes.astype(np.float32) / FULL_SCALE
@@ -148,10 +150,14 @@ class RemoteModel:
             ORIGIN: np.array([origin], np.int32),
             SIZE: np.array([size], np.int32),
         }
-        return self._one(self._ask(PREDICT_TILES, inputs))
+        answer = self._one(self._ask(PREDICT_TILES, inputs))
+        tile = self.served.tiles.tile_px
+        if answer.shape != (tile, tile):
+            raise InputError(f"the answer must be a tile of {tile} px; found {list(answer.shape)}", self._server)
+        return answer
 
     def _one(self, answer: np.ndarray) -> np.ndarray:
-        if answer.ndim != 4 or answer.dtype != np.float32:
+        if answer.dtype != np.float32 or answer.ndim != 4 or (answer.shape[0], answer.shape[3]) != (1, 1):
             found = f"{answer.dtype} {list(answer.shape)}"
             raise InputError(f"the answer must be float32 [1, height, width, 1]; found {found}", self._server)
         return answer[0, :, :, 0]
@@ -169,7 +175,12 @@ class RemoteModel:
 
     def _read_metadata(self) -> ServedInfo:
         text = self._ask(METADATA, {CLIENT: np.array([_CLIENT_NAME.encode()], object)})
-        return read_metadata(bytes(text[0]).decode(), self._server)
+        try:
+            return read_metadata(bytes(text[0]).decode(), self._server)
+        except (IndexError, TypeError, UnicodeDecodeError):
+            raise InputError(
+                "the server's metadata must be text in UTF-8; found something else", self._server
+            ) from None
 
     def _ask(self, signature: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """Returns the one output of a signature."""

@@ -29,6 +29,7 @@ _BY_TEXT = (
     (re.compile(r"serving signature .*not found", re.IGNORECASE), Trouble.NO_SIGNATURE),
     (re.compile(r"unrecognized servable version label|servable not found", re.IGNORECASE), Trouble.NO_MODEL),
 )
+_MOST_BYTES = 1 << 29  # more than the largest image as 16-bit PNG in base64
 
 
 class RestTransport:
@@ -66,7 +67,7 @@ class RestTransport:
         answer = self._ask("GET", self._status)
         try:
             return {int(each["version"]): str(each["state"]) for each in answer["model_version_status"]}
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise ServerError(Trouble.OTHER, "it tells no model_version_status") from None
 
     def predict(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -93,7 +94,7 @@ class RestTransport:
             raise ServerError(Trouble.OTHER, f"TLS: {error.reason or error}") from None
         except http.client.RemoteDisconnected as error:
             raise ServerError(Trouble.ABSENT, str(error)) from None
-        except http.client.HTTPException as error:
+        except (http.client.HTTPException, OverflowError) as error:
             raise ServerError(Trouble.OTHER, f"no HTTP ({type(error).__name__}); is this its gRPC port?") from None
         except UnicodeError:  # of Python's encoding of host names
             raise ServerError(Trouble.ABSENT, "no such host name") from None
@@ -106,6 +107,7 @@ class RestTransport:
         if status == http.HTTPStatus.OK and isinstance(answer, dict):
             return answer
         told = answer.get("error", "") if isinstance(answer, dict) else ""
+        told = told if isinstance(told, str) else ""
         trouble = next((by_text for pattern, by_text in _BY_TEXT if pattern.search(told)), None)
         raise ServerError(trouble or _TROUBLES.get(status, Trouble.OTHER), server_says(told) or f"HTTP status {status}")
 
@@ -119,7 +121,10 @@ class RestTransport:
         try:
             connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
             response = connection.getresponse()
-            return response.status, response.read()
+            content = response.read(_MOST_BYTES + 1)
+            if len(content) > _MOST_BYTES:
+                raise ServerError(Trouble.OTHER, f"it answers with more than {_MOST_BYTES} bytes")
+            return response.status, content
         finally:
             connection.close()
 

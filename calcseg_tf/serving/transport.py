@@ -9,6 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
+from data_prep.printable import printable
+
 __all__ = ["AVAILABLE", "ModelTarget", "Security", "ServerError", "Transport", "Trouble", "server_says"]
 
 AVAILABLE = "AVAILABLE"  # state of a version (tensorflow_serving/apis/get_model_status.proto)
@@ -123,4 +125,4 @@ def server_says(text: str) -> str:
     text = _NODE.sub("", _DETECTED.sub("", text))
     if found := _ASSERTION.search(text):
         text = found[1]
-    return " ".join(text.split())[:_MOST_CHARACTERS]
+    return printable(" ".join(text.split()))[:_MOST_CHARACTERS]

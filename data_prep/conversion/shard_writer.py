@@ -1,5 +1,6 @@
 """Writes one shard: the unit of work of every runner, so that each gives the same bytes."""
 
+import os
 from collections.abc import Callable
 
 from data_prep.atomic import temporary_beside
@@ -14,7 +15,7 @@ from data_prep.conversion.shards import (
     make_record,
     rejection,
 )
-from data_prep.errors import InputError
+from data_prep.errors import InputError, UnfinishedError
 from data_prep.manifest import ImageWarning, Rejection, ShardInfo
 from data_prep.schema import to_example
 from data_prep.tfrecord import write_tfrecord
@@ -33,6 +34,7 @@ def write_shard(task: ShardTask, on_image: Callable[[], object] = lambda: None) 
 
     Raises:
         InputError: A bad file under `strict`.
+        UnfinishedError: A file is gone.
         OSError: The shard cannot be written.
     """
     facts: list[ImageFacts] = []
@@ -44,6 +46,8 @@ def write_shard(task: ShardTask, on_image: Callable[[], object] = lambda: None) 
         try:
             record, found = make_record(job)
         except InputError as error:
+            if not os.access(job.case.image, os.R_OK):  # the plan has read its header: a disk went, not a file
+                raise UnfinishedError("was there when the conversion began; now it is not", job.case.image) from None
             if task.strict:
                 raise
             rejected.append(rejection(job.case, error))

@@ -3,6 +3,7 @@
 import collections
 import os
 import pathlib
+import stat
 import unicodedata
 from collections.abc import Iterable, Iterator
 
@@ -57,7 +58,10 @@ def reject_names(root: pathlib.Path) -> tuple[Rejection, ...]:
 
 
 def _walk(root: pathlib.Path) -> Iterator[tuple[pathlib.Path, list[str], list[str]]]:
-    """Yields folders as `os.walk` does; those whose names are no text are told, but not entered."""
+    """Yields folders as `os.walk` does; those whose names are no text are told, but not entered.
+
+    Pipes, sockets and devices are passed over: reading one may never end.
+    """
     seen = set()
     for folder, folders, names in os.walk(root, followlinks=True):
         if (real := os.path.realpath(folder)) in seen:
@@ -66,7 +70,15 @@ def _walk(root: pathlib.Path) -> Iterator[tuple[pathlib.Path, list[str], list[st
         seen.add(real)
         visible = sorted(name for name in folders if not name.startswith("."))
         folders[:] = filter(_is_text, visible)
-        yield pathlib.Path(folder), visible, sorted(name for name in names if not name.startswith("."))
+        files = [name for name in names if not name.startswith(".") and not _is_special(os.path.join(folder, name))]
+        yield pathlib.Path(folder), visible, sorted(files)
+
+
+def _is_special(path: str) -> bool:
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False  # a broken link: told where it is read
 
 
 def _is_text(name: str) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from data_prep.command import DISCLAIMER
 from data_prep.description.figures import SIZE_BIN_PX, TRUNCATED_PX, Description, Figures, size_histogram
 from data_prep.description.report import Findings, table_1
+from data_prep.printable import printable
 
 __all__ = ["overview_png", "sizes_png"]
 
@@ -34,7 +35,7 @@ def sizes_png(description: Description) -> bytes:
     with _png((7.2, 4.2)) as (figure, image):
         axes = figure.add_subplot()
         _sizes(axes, description)
-        axes.set_title(f"Sizes of calcifications, data set {description.manifest.data_set}")
+        axes.set_title(f"Sizes of calcifications, data set {_name(description)}")
     return image.getvalue()
 
 
@@ -67,10 +68,14 @@ def _png(inches: tuple[float, float]) -> Iterator[tuple[Any, io.BytesIO]]:
         figure.savefig(image, format="png", dpi=150, metadata={"Software": None, "Description": DISCLAIMER})
 
 
+def _name(description: Description) -> str:
+    return printable(description.manifest.data_set).replace("$", r"\$")  # else matplotlib reads a formula
+
+
 def _table(axes: Any, description: Description, found: Findings) -> None:
     axes.axis("off")
     manifest = description.manifest
-    axes.set_title(f"Data set {manifest.data_set}, split by {manifest.split_by}", loc="left", fontweight="bold")
+    axes.set_title(f"Data set {_name(description)}, split by {manifest.split_by}", loc="left", fontweight="bold")
     header, *rows = table_1(description)
     table = axes.table(
         rows, colLabels=header, loc="upper left", cellLoc="left", colLoc="left", edges="horizontal",

@@ -8,7 +8,7 @@ import pydicom
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.filereader import _read_file_meta_info
+from pydicom.filereader import _read_command_set_elements, _read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from data_prep.errors import InputError
@@ -63,6 +63,8 @@ def _check_deflated(source: BinaryIO) -> None:
     if source.read(4) == b"DICM":
         meta = _read_file_meta_info(source)  # as dcmread does; the public function wants a path
         if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            # Where dcmread begins to unpack: behind a command set, which stands there in no good file.
+            _read_command_set_elements(source)
             inflater, unpacked, packed = zlib.decompressobj(-zlib.MAX_WBITS), 0, source.read(_INFLATE_STEP)
             while packed and not inflater.eof:
                 unpacked += len(inflater.decompress(packed, _INFLATE_STEP))

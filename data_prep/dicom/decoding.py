@@ -29,7 +29,7 @@ from data_prep.dicom.codestream import StreamHeader, read_jpeg2000_header, read_
 from data_prep.errors import InputError
 from data_prep.quiet import quiet
 
-__all__ = ["decode_frame", "decode_tiff", "transfer_syntax"]
+__all__ = ["decode_frame", "decode_tiff", "read_tiff_header", "transfer_syntax"]
 
 # The decoding plugin of each encoding; BUILD_NOTES.md says how each bore damaged streams. pydicom's own decodes RLE,
 # for pylibjpeg-rle panics on some. JPEG Extended of 12 bits has a plugin under the GPL alone; Pillow decodes 8 bits.
@@ -121,6 +121,18 @@ def decode_frame(dataset: Dataset, index: int = 0) -> np.ndarray:
     if array.shape != (rows, columns):
         raise InputError(f"PixelData (7FE0,0010) must be {rows} x {columns}; found {list(array.shape)}")
     return array
+
+
+def read_tiff_header(path: pathlib.Path) -> tuple[tuple[int, int], bool, str]:
+    """Reads (height, width), whether there are more pages, and Pillow's mode of a TIFF file, within bounds.
+
+    A header of two megabytes can ask for any amount of memory too.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    height, width, more, *mode = _decoder.decode("tiff header", (str(path.absolute()),), 0).tolist()
+    return (height, width), bool(more), "".join(map(chr, mode))
 
 
 def decode_tiff(path: pathlib.Path, size: tuple[int, int]) -> np.ndarray:

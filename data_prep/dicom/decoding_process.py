@@ -21,6 +21,7 @@ from pydicom.pixels import get_decoder
 from pydicom.uid import UID
 
 from data_prep.dicom.access import one_line
+from data_prep.png import MAX_PIXELS
 
 
 def main() -> None:
@@ -75,7 +76,30 @@ def _decode_tiff(path: str) -> np.ndarray | str:
         return f"not a readable TIFF: damaged or truncated ({type(error).__name__})"
 
 
-_TASKS: dict[str, Callable[..., np.ndarray | str]] = {"frame": _decode_frame, "tiff": _decode_tiff}
+def _read_tiff_header(path: str) -> np.ndarray | str:
+    """Returns height, width, whether there are more pages, and Pillow's mode as its letters' numbers."""
+    try:
+        with Image.open(path, formats=["TIFF"]) as image:
+            size, mode = image.size, image.mode
+            try:
+                image.seek(1)
+                more = True
+            except EOFError:
+                more = False
+        return np.array([size[1], size[0], more, *map(ord, mode)])
+    except MemoryError:
+        raise
+    except Image.DecompressionBombError:
+        return f"an image has at most {MAX_PIXELS} pixels; found far more"
+    except Exception as error:
+        return f"not a readable TIFF: damaged or truncated ({type(error).__name__})"
+
+
+_TASKS: dict[str, Callable[..., np.ndarray | str]] = {
+    "frame": _decode_frame,
+    "tiff": _decode_tiff,
+    "tiff header": _read_tiff_header,
+}
 
 
 if __name__ == "__main__":

@@ -4,7 +4,10 @@ Own code, not `pydicom.pixels.apply_voi_lut`: that wraps around in 8-bit tables 
 window's output in the unit of its input, upside down where the slope is negative.
 """
 
+import contextlib
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -78,6 +81,14 @@ def _table(dataset: Dataset, item: Dataset, sequence: str) -> tuple[np.ndarray, 
     """Returns a table, the value that its first entry is for, and the bits of its entries (PS3.3 C.11.2.1.1)."""
     descriptor = read_numbers(item, "LUTDescriptor") or ()
     data = read_value(item, "LUTData")
+    # Text, odd bytes and numbers that are none end below.
+    with contextlib.suppress(ValueError, OverflowError, TypeError):
+        if found := _checked_table(dataset, descriptor, data):
+            return found
+    raise InputError(f"{named(sequence)} must hold a table as LUTDescriptor (0028,3002) says; found another")
+
+
+def _checked_table(dataset: Dataset, descriptor: Sequence[float], data: Any) -> tuple[np.ndarray, int, int] | None:
     if len(descriptor) == 3 and data is not None:
         entries, first, bits = (int(number) for number in descriptor)
         entries = entries % 0x10000 or 0x10000  # 0 means 65,536, and some write the number as signed
@@ -89,7 +100,7 @@ def _table(dataset: Dataset, item: Dataset, sequence: str) -> tuple[np.ndarray, 
         first = (first + 0x8000) % 0x10000 - 0x8000 if signed else first % 0x10000
         if len(table) >= entries and 8 <= bits <= 16:
             return table[:entries].astype(np.float64) % 0x10000, first, bits
-    raise InputError(f"{named(sequence)} must hold a table as LUTDescriptor (0028,3002) says; found another")
+    return None
 
 
 def _look_up(table: np.ndarray, first: int, values: np.ndarray) -> np.ndarray:

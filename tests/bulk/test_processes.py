@@ -96,6 +96,7 @@ def test_no_more_processes_are_started_than_there_are_images_left(archive, expec
     assert contents(tmp_path / "out") == expected
 
 
+@pytest.mark.slow
 def test_a_single_image_has_all_cores(archive, tmp_path):
     cores = len(os.sched_getaffinity(0))
     runner = InProcesses(BrightnessModel(tmp_path), workers=cores)
@@ -103,6 +104,7 @@ def test_a_single_image_has_all_cores(archive, tmp_path):
     assert (tmp_path / "threads").read_text() == str(cores)
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_costs_its_image_one_more_try(tmp_path):
     root = tmp_path / "archive"
     sizes = {"a": DEADLY, "b": DEADLY_ONCE, "d": BLACK_HOLE}
@@ -160,6 +162,7 @@ def test_a_signal_ends_it_within_seconds_and_the_same_command_goes_on(archive, e
     assert contents(out) == expected
 
 
+@pytest.mark.slow
 def test_a_running_run_refuses_a_second_one(archive, tmp_path):
     running = start(archive, tmp_path / "out", seconds=20.0)
     wait_for(lambda: (tmp_path / "loaded").exists())

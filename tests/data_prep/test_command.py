@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+from data_prep.command import say
+
 PROGRAM = """
 from absl import flags
 from data_prep.command import run
@@ -93,3 +95,8 @@ def test_a_flag_that_must_be_given_must_not_be_empty():
     ):
         ended = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60)
         assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", line)
+
+
+def test_what_a_terminal_would_obey_is_printed_as_its_code(capsys):
+    say("a\x1b]0;title\x07b: M\u00fcller\n  table")
+    assert capsys.readouterr().out == "a\\x1b]0;title\\x07b: M\u00fcller\n  table\n"

@@ -1,3 +1,4 @@
+import resource
 import struct
 
 import numpy as np
@@ -149,3 +150,16 @@ def test_a_damaged_mask_is_a_mask_or_one_clear_line(tmp_path, suffix, changes, c
     except InputError as error:
         told = str(error)
     assert "\n" not in told
+
+
+def test_a_tiff_whose_header_asks_for_a_hundred_gigabytes_is_refused_in_bounds(tmp_path):
+    entries, length = 65_535, 2_000_000  # each of which Pillow keeps in full
+    header = struct.pack("<2sHIH", b"II", 42, 8, entries)
+    header += b"".join(struct.pack("<HHII", tag, 1, length - 1000, 0) for tag in range(entries))
+    path = tmp_path / "a.tif"
+    path.write_bytes(header + bytes(max(0, length - len(header))))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match=r"memory|not a readable TIFF") as raised:
+        mask_size(path)
+    assert raised.value.where == str(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB

@@ -107,6 +107,7 @@ def test_an_error_of_the_data_leaves_nothing_there(tmp_path, remote):
     assert not remote.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["s3", "hdfs"])
 def test_a_file_system_that_tensorflow_lacks_is_refused_in_one_line(tmp_path, scheme):
     ended = run_module("data_prep.convert", data_dir=tmp_path, output_dir=f"{scheme}://bucket/records")

@@ -1,4 +1,5 @@
 import re
+import struct
 
 import numpy as np
 import pytest
@@ -32,6 +33,12 @@ def nan():
     return values
 
 
+def header(shape):
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}\n".encode()
+    data = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+    return lambda path: path.with_suffix(".npy").write_bytes(data)
+
+
 BAD = {
     "NaN": (npy(nan()), r"probabilities lie in [0, 1]; found nan"),
     "above 1": (npy(np.full((2, 3), 1.5)), "found 1.5 to 1.5"),
@@ -43,6 +50,9 @@ BAD = {
     "pickled": (npy(np.array([{}], object)), "not a readable .npy array"),
     "an archive": (lambda path: np.savez(path.with_suffix(".npy").open("wb"), CODES), "an .npz archive"),
     "no array": (lambda path: path.with_suffix(".npy").write_bytes(b"\x93NUMPY"), "not a readable .npy array"),
+    "a shape past any number": (header(f"{10**30}, 1"), "not a readable .npy array"),
+    "brackets without end": (header("((((("), "not a readable .npy array"),
+    "a number behind 5,000 signs": (header("-" * 5000 + "1"), "not a readable .npy array"),
     "nothing": (lambda path: path.with_suffix(".npy").write_bytes(b""), "not a readable .npy array"),
     "8 bits": (lambda path: path.write_bytes(encode_png(np.zeros((2, 3), np.uint8))), "must have 16 bits"),
     "colour": (lambda path: Image.new("RGB", (3, 2)).save(path), "one grey channel"),

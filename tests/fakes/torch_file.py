@@ -73,16 +73,18 @@ class _Pickler(pickle.Pickler):
 
 
 def _pickle_state(state: Mapping[str, object], legacy: bool) -> tuple[bytes, dict[str, np.ndarray]]:
-    modules, storages = _torch_modules(), {}
+    modules, storages, made = _torch_modules(), {}, {}
     tensors = collections.OrderedDict()
     tensors._metadata = collections.OrderedDict(version=1)  # type: ignore[attr-defined]  # as state_dict() leaves it
     for number, (name, value) in enumerate(state.items()):
         if isinstance(value, np.ndarray):
             value = View(value, value.shape, tuple(step // value.itemsize for step in value.strides))
         if isinstance(value, View):
-            key = str(94_000 + number if legacy else number)
-            storages[key] = value.storage
-            tensors[name] = _Tensor(key, value, modules)
+            if value not in made:  # the same view again is the same tensor
+                key = str(94_000 + number if legacy else number)
+                storages[key] = value.storage
+                made[value] = _Tensor(key, value, modules)
+            tensors[name] = made[value]
         else:
             tensors[name] = value
     file = io.BytesIO()

@@ -118,7 +118,12 @@ def heavy_dicoms() -> Iterable[bytes]:
     start = 144 + struct.unpack_from("<I", deflated, 140)[0]  # behind the file meta information
     bomb = [packer.compress(b"\x09\0\x10\0OB\0\0" + struct.pack("<I", 0x7FFFFFF0))]
     bomb += [packer.compress(zeros) for _ in range(_DEFLATE_BOMB_BYTES >> 20)]
-    yield deflated[:start] + b"".join(bomb) + packer.flush()
+    bomb.append(packer.flush())
+    yield deflated[:start] + b"".join(bomb)
+    # Behind an element of a command set, which as a deflate stream is a block and its end.
+    value = bytearray(1533)
+    value[509:514] = b"\x01\x00\x00\xff\xff"
+    yield deflated[:start] + b"\x00\x00\x02\xff" + struct.pack("<I", len(value)) + bytes(value) + b"".join(bomb)
 
 
 def _png(pixels: np.ndarray, **options: object) -> bytes:

@@ -45,7 +45,7 @@ def ways():
     }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.sampled_from(["merged", "separate", "fourier", "auto"]),
     st.integers(1, 130),

@@ -63,7 +63,7 @@ def difference(network, tiles, image):
 AIR = st.lists(st.tuples(st.integers(0, 90), st.integers(0, 140), st.integers(1, 100), st.integers(1, 150)), max_size=3)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(1, 100), st.integers(1, 150), st.sampled_from([7, 16, 40, 200]), st.integers(1, 3), AIR)
 def test_tiles_equal_the_whole_image_whatever_its_size_and_air(small, height, width, tile_size, batch, air):
     image = images(height, batch, height, width, air)
@@ -143,7 +143,7 @@ def baselines():
     return [(config, scrambled(build_network(config))) for config in configs]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.integers(0, 3), st.integers(1, 130), st.integers(1, 150), st.sampled_from([7, 16, 40, 200]), AIR)
 def test_every_exact_network_by_tiles_equals_the_whole_whatever_the_size_and_air(
     baselines, which, height, width, tile_size, air
@@ -197,7 +197,7 @@ def info_of(**options):
     return ModelInfo(model=model_config("fcn", **options), training=None, data={})
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(1, 70), st.integers(1, 70), AIR)
 def test_the_predictor_equals_the_whole_image_and_reports_every_row(small, height, width, air):
     predictor = Predictor(small, info_of(**SMALL))

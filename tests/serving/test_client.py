@@ -79,6 +79,7 @@ def assert_same_results(found, expected):
         assert one[0] == other[0]
 
 
+@pytest.mark.slow
 def test_a_served_model_writes_what_predict_writes_and_is_sent_nothing_of_the_patient(
     backend, images, predicted, tmp_path
 ):

@@ -159,6 +159,7 @@ def test_every_warm_up_request_is_a_real_one_that_the_model_answers(exported, si
     assert sorted(called) == sorted(["metadata", *twice, *twice])
 
 
+@pytest.mark.slow
 def test_versions_count_up_and_are_never_replaced(exported, model_dir, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(exported, out / exported.name)
@@ -205,6 +206,7 @@ def test_an_export_that_fails_leaves_nothing(model_dir, tmp_path, monkeypatch):
         export_version(tmp_path, tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_a_process_without_this_project_serves_the_model(exported, model_dir, tmp_path):
     pixels = random_pixels(290, 120)
     write_png(tmp_path / "image.png", pixels)

@@ -26,6 +26,7 @@ def world(tmp_path_factory):
     return World(tmp_path_factory.mktemp("world"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["SIGKILL to the process", "full disk"])
 def test_a_disturbed_conversion_ends_as_an_undisturbed_one(world, tmp_path, fault):
     check(world, "convert", fault, 0, tmp_path)

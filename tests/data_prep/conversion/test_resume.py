@@ -177,6 +177,7 @@ def large(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_whole_a_second_command_is_refused_and_the_same_one_goes_on(large, tmp_path):
     out, flags = tmp_path / "out", {"data_dir": large, "examples_per_shard": 2, "workers": 1}
     running = begin_and_wait_for(2, out, **flags)

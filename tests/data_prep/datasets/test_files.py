@@ -6,6 +6,8 @@ import pytest
 from data_prep.conversion.pipeline import ConvertConfig, make_plan, write_plan
 from data_prep.datasets import Folder
 from data_prep.datasets.files import reject_names, walk_files
+from data_prep.errors import InputError
+from data_prep.mammogram import is_dicom, read_mammogram
 from data_prep.manifest import read_manifest
 from data_prep.verification import verify_records
 from tests.fakes.commands import assert_one_line_error, run_module
@@ -62,3 +64,16 @@ def test_names_that_are_no_text_are_rejected_and_the_rest_is_converted(tmp_path,
 def test_a_path_of_two_lines_makes_an_error_of_one(tmp_path):
     ended = run_module("data_prep.convert", data_dir=tmp_path / "two\nlines", output_dir=tmp_path / "out")
     assert_one_line_error(ended, "two\\nlines: no such folder")
+
+
+def test_pipes_and_devices_are_passed_over(tmp_path):
+    root = write_folder(tmp_path / "in")
+    whole = list(walk_files(root))
+    os.mkfifo(root / "pipe")
+    os.mkfifo(root / "pipe.dcm")
+    (root / "zeros.png").symlink_to("/dev/zero")
+    assert list(walk_files(root)) == whole
+    for name in ("pipe", "pipe.dcm", "zeros.png"):
+        assert not is_dicom(root / name) or name.endswith(".dcm")
+        with pytest.raises(InputError, match="a mammogram is a file; found a folder, a pipe or a device"):
+            read_mammogram(root / name)

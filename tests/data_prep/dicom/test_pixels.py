@@ -113,6 +113,13 @@ def lut(first, bits, entries):
     return Sequence([item])
 
 
+def odd_lut(vr, entries, data_vr="US", data=(1, 2)):
+    item = Dataset()
+    item.add_new("LUTDescriptor", vr, [entries, 0, 16])
+    item.add_new("LUTData", data_vr, list(data) if data_vr == "US" else data)
+    return Sequence([item])
+
+
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
@@ -140,6 +147,9 @@ def test_a_table_is_looked_up_and_goes_before_a_window(tmp_path, header, expecte
         ({"WindowCenter": 5, "WindowWidth": 9, "VOILUTFunction": "CUBIC"}, "VOILUTFunction (0028,1056) must be"),
         ({"VOILUTSequence": lut(0, 17, [1, 2])}, "VOILUTSequence (0028,3010) must hold a table"),
         ({"VOILUTSequence": Sequence([Dataset()])}, "VOILUTSequence (0028,3010) must hold a table"),
+        ({"VOILUTSequence": odd_lut("DS", "nan")}, "VOILUTSequence (0028,3010) must hold a table"),
+        ({"VOILUTSequence": odd_lut("DS", "1e999")}, "VOILUTSequence (0028,3010) must hold a table"),
+        ({"VOILUTSequence": odd_lut("US", 1, "LO", "DOE^JANE")}, "VOILUTSequence (0028,3010) must hold a table"),
     ],
 )
 def test_a_window_or_table_outside_the_rules_is_refused(tmp_path, header, rule):

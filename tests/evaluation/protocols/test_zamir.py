@@ -91,7 +91,7 @@ def test_a_false_alarm_ends_where_it_merges_with_what_touches_a_calcification():
 
 @pytest.mark.parametrize("connectivity", [4, 8])
 def test_the_sweep_agrees_with_labelling_anew_at_every_code(connectivity):
-    for codes, mask in reference.random_cases(seed=connectivity, count=1000):
+    for codes, mask in reference.random_cases(seed=connectivity, count=500):
         counts = count_zamir(codes, mask, connectivity)
         found = np.stack([counts.detected, counts.false_positives])
         for label in (reference.label_scipy, reference.label_cc3d):
@@ -108,7 +108,7 @@ _IMAGES = _SHAPES.flatmap(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(_IMAGES, st.sampled_from([4, 8]))
 def test_the_sweep_agrees_with_flood_fill(image, connectivity):
     codes, mask = image
@@ -119,7 +119,7 @@ def test_the_sweep_agrees_with_flood_fill(image, connectivity):
         assert (counts.objects, counts.detected[index], counts.false_positives[index]) == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(_IMAGES, st.integers(0, 65535))
 def test_the_probability_on_ignored_pixels_changes_nothing(image, other):
     codes, mask = image
@@ -127,7 +127,7 @@ def test_the_probability_on_ignored_pixels_changes_nothing(image, other):
     _assert_same(count_zamir(codes, mask), count_zamir(changed, mask))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(_IMAGES, st.integers(0, 3), st.booleans())
 def test_rotating_and_mirroring_change_no_count(image, turns, mirror):
     turned = [np.rot90(each[:, ::-1] if mirror else each, turns) for each in image]

@@ -1,0 +1,21 @@
+"""Has the system write to the disk what programs have written: only that outlives a loss of power."""
+
+import os
+import pathlib
+
+__all__ = ["flush", "flush_folder"]
+
+
+def flush(path: pathlib.Path) -> None:
+    """Has the system write a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def flush_folder(folder: pathlib.Path) -> None:
+    """Has the system write a folder with all that is in it: after it is renamed, a crash leaves it whole."""
+    for path in [*folder.rglob("*"), folder]:
+        flush(path)
