@@ -15,7 +15,7 @@ from calcseg_tf.serving.warm_up import predict_request
 from data_prep.errors import InputError
 from data_prep.png import MAX_PIXELS
 
-__all__ = ["GrpcTransport"]
+__all__ = ["GrpcTransport", "read_tensor"]
 
 # gRPC takes 4 MB a message unless told otherwise; -1 is no limit.
 _OPTIONS = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
@@ -76,7 +76,7 @@ class GrpcTransport:
         request = predict_request(self._target.name, signature, inputs)
         self._choose_version(request.model_spec)
         response = self._call(self._predict, request)
-        return {name: _array(value) for name, value in response.outputs.items()}
+        return {name: read_tensor(value) for name, value in response.outputs.items()}
 
     def close(self) -> None:
         """As `Transport.close`."""
@@ -95,7 +95,7 @@ class GrpcTransport:
             raise _server_error(error.code(), error.details() or "") from None
 
 
-def _array(value: Any) -> np.ndarray:
+def read_tensor(value: Any) -> np.ndarray:
     """Takes an array no larger than an image: a tensor of few bytes may claim any size, its last value repeated."""
     claimed = math.prod(dimension.size for dimension in value.tensor_shape.dim)
     if not 0 <= claimed <= MAX_PIXELS:

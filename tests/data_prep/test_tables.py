@@ -25,6 +25,11 @@ def test_every_other_text_and_a_number_stays_as_it_is(text):
     assert cell == text
 
 
+@pytest.mark.parametrize(("text", "expected"), [("a;=1+1.png", "a;'=1+1.png"), (";@x;-y", ";'@x;'-y"), ("a;b", "a;b")])
+def test_a_semicolon_begins_no_formula_either(text, expected):
+    assert next(csv.reader(io.StringIO(written(text), newline=""))) == [expected]
+
+
 def test_a_carriage_return_starts_no_row():
     assert list(csv.reader(io.StringIO(written("a\r=1+1", "b"), newline=""))) == [["a =1+1", "b"]]
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 
 from calcseg_tf.serving.connection import Protocol, connect
-from calcseg_tf.serving.grpc_transport import _array
+from calcseg_tf.serving.grpc_transport import read_tensor
 from calcseg_tf.serving.transport import ServerError
 from data_prep.errors import InputError
 from tests.fakes.serving import Backend, grpc_server
@@ -78,7 +78,7 @@ def test_an_answer_that_claims_more_than_any_image_takes_no_memory():
     for size in (1, 100_000, 100_000, 1):
         claimed.tensor_shape.dim.add(size=size)
     with pytest.raises(ServerError, match="it answers with 10000000000 values"):
-        _array(claimed)
+        read_tensor(claimed)
 
 
 class _Answering(http.server.BaseHTTPRequestHandler):
