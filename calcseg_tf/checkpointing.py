@@ -12,21 +12,21 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from google.protobuf import text_format
 
 from calcseg_tf.termination import Termination
+from data_prep.atomic import write_text
 from data_prep.errors import InputError, UnfinishedError
 from data_prep.flushing import flush
 
 __all__ = ["Checkpointing", "Position", "disk_errors_told", "one_line"]
 
+_LIST = "checkpoint"  # TensorFlow's name of the list of checkpoints
 _NAME = re.compile(r"ckpt-\d+")
 
 # By what the system says of them: TensorFlow and HDF5 pass its words on, and no number.
 _FULL = tuple(os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-_OTHERS = tuple(
-    os.strerror(number)
-    for number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOENT, errno.ENOTDIR)
-)
+_OTHERS = tuple(os.strerror(number) for number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Checkpointing(keras.callbacks.Callback):
     @property
     def begun(self) -> bool:
         """Whether a checkpoint was ever finished; parts of one that was not do not count."""
-        return (self._directory / "checkpoint").is_file()
+        return (self._directory / _LIST).is_file()
 
     def set_model(self, model: keras.Model) -> None:
         """Takes the compiled model whose state is kept."""
@@ -127,6 +127,7 @@ class Checkpointing(keras.callbacks.Callback):
                 continue
             if damage:
                 say(f"{damage[0]}: going on from the one before")
+                self._forget(path)
             self._restored = path
             self._begins_at = Position(int(self._epoch.numpy()), int(self._step.numpy()))
             break
@@ -135,6 +136,19 @@ class Checkpointing(keras.callbacks.Callback):
                 raise damage[0]
         self._remove_orphans()
         return self._begins_at
+
+    def _forget(self, good: str) -> None:
+        """Takes those later than a good one off the list: a damaged one would take the place of a good one there."""
+        state = tf.train.get_checkpoint_state(str(self._directory))
+        count = list(state.all_model_checkpoint_paths).index(good) + 1
+        names = [pathlib.Path(path).name for path in state.all_model_checkpoint_paths[:count]]
+        times = state.all_model_checkpoint_timestamps[:count]
+        state.Clear()
+        state.model_checkpoint_path = names[-1]
+        state.all_model_checkpoint_paths.extend(names)
+        state.all_model_checkpoint_timestamps.extend(times)
+        write_text(self._directory / _LIST, text_format.MessageToString(state))
+        self._manager = tf.train.CheckpointManager(self._manager.checkpoint, str(self._directory), max_to_keep=2)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Brings back the means of an epoch that is gone on with: `fit` has just reset them."""
@@ -165,7 +179,7 @@ class Checkpointing(keras.callbacks.Callback):
             # Here and not further out: `fit` takes one of TensorFlow's errors of a full disk for the end of the data.
             with disk_errors_told(self._directory):
                 self._manager.save(checkpoint_number=number)
-                for path in [*self._directory.glob(f"ckpt-{number}.*"), self._directory]:
+                for path in [*self._directory.glob(f"ckpt-{number}.*"), self._directory / _LIST, self._directory]:
                     flush(path)
         except UnfinishedError:
             self._remove_parts(number)
@@ -189,7 +203,7 @@ class Checkpointing(keras.callbacks.Callback):
         """
         if not self.begun:
             return
-        path = self._directory / "checkpoint"
+        path = self._directory / _LIST
         try:
             readable = tf.train.get_checkpoint_state(str(self._directory)) is not None
         except ValueError:  # an empty one, or no UTF-8

@@ -28,8 +28,15 @@ class History(keras.callbacks.Callback):
         self._pixels_per_step = pixels_per_step
         self._entries: list[dict[str, float]] = []
 
-    def resume(self, epoch: int) -> None:
+    def resume(self, epoch: int, score: str) -> None:
         """Reads the entries of the first `epoch` epochs.
+
+        Where a dropped epoch had the highest score, it is dropped of the others too: the weights that are kept as the
+        best are those of the dropped one, and the next validation must replace them.
+
+        Args:
+            epoch: Epochs that the checkpoint has.
+            score: What validation adds to an entry.
 
         Raises:
             InputError: The file is damaged, or tells of fewer.
@@ -39,6 +46,9 @@ class History(keras.callbacks.Callback):
         try:
             entries = json.loads(self._path.read_text(encoding="utf-8"))
             self._entries = [entry for entry in entries if entry["epoch"] <= epoch]
+            best = max((entry[score] for entry in entries if score in entry), default=None)
+            if best is not None and best not in [entry.get(score) for entry in self._entries]:
+                self._entries = [{k: v for k, v in entry.items() if k != score} for entry in self._entries]
         except FileNotFoundError:
             self._entries = []
         except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -1,12 +1,13 @@
 """Puts the weights of the paper's published PyTorch network into ours."""
 
 import pathlib
+import tempfile
 
 import keras
 import numpy as np
 
 from calcseg_tf.checkpointing import disk_errors_told
-from calcseg_tf.model_directory import CONFIG_FILE, WEIGHTS_FILE, ModelInfo, save_weights, was_saved_here, write_info
+from calcseg_tf.model_directory import CONFIG_FILE, WEIGHTS_FILE, ModelInfo, save_weights, told_digest, write_info
 from calcseg_tf.models import build_network
 from calcseg_tf.models.fcn import FcnConfig
 from calcseg_tf.models.parallel_conv import ParallelConv2D
@@ -79,6 +80,7 @@ def import_state_dict(
     held = "another run is writing into this --model_dir: wait for it"
     with only_run_in(model_dir, held), disk_errors_told(model_dir):
         _require_free(model_dir)
+        _require_no_others(model_dir / WEIGHTS_FILE, network)
         sweep_partial_files(model_dir)
         save_weights(model_dir, network)
         write_info(model_dir, info)  # last: where it is, the model is whole
@@ -88,9 +90,16 @@ def import_state_dict(
 def _require_free(model_dir: pathlib.Path) -> None:
     if (model_dir / CONFIG_FILE).exists():
         raise InputError("--model_dir already holds a model; choose another folder", model_dir)
-    weights = model_dir / WEIGHTS_FILE
-    if weights.exists() and not was_saved_here(weights):  # those of an import that was killed are replaced
-        raise InputError("--model_dir holds weights that no import has written; choose another folder", weights)
+
+
+def _require_no_others(weights: pathlib.Path, network: keras.Model) -> None:
+    """Checks that a file of weights is that of this import, which was killed before it wrote the config."""
+    if weights.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            save_weights(pathlib.Path(folder), network)
+            ours = told_digest(pathlib.Path(folder, WEIGHTS_FILE))
+        if told_digest(weights) != ours:
+            raise InputError("--model_dir holds other weights; choose another folder", weights)
 
 
 def _config(state: dict[str, np.ndarray], path: pathlib.Path) -> FcnConfig:

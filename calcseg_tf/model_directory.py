@@ -28,7 +28,7 @@ __all__ = [
     "load_network",
     "read_info",
     "save_weights",
-    "was_saved_here",
+    "told_digest",
     "weights_sha256",
     "write_info",
 ]
@@ -214,13 +214,13 @@ def _check_weights(path: pathlib.Path) -> None:
             raise InputError("the weights are damaged: their values are not those that were written", path)
 
 
-def was_saved_here(path: pathlib.Path) -> bool:
-    """Tells whether a file is one of weights that `save_weights` has written."""
+def told_digest(path: pathlib.Path) -> str | None:
+    """Returns the digest of its arrays that a file of weights tells; None where it tells none or is no such file."""
     try:
         with h5py.File(path) as file:
-            return _DIGEST in file.attrs
+            return file.attrs.get(_DIGEST)
     except OSError:
-        return False
+        return None
 
 
 def _digest(file: h5py.File) -> str:

@@ -149,7 +149,8 @@ def _run(
         if not checkpointing.begun:  # before the optimiser is built, whose averages of the weights begin with them
             _load_start(segmenter, config.fine_tuning)
         begin = checkpointing.restore(segmenter, say)
-    history.resume(begin.epoch)
+    check_workers_agree(strategy, cluster, [begin.epoch, begin.step])  # one worker's checkpoint may be damaged
+    history.resume(begin.epoch, SCORE)
     if begin.epoch + bool(begin.step) > config.epochs:
         raise InputError(f"--model_dir already holds {begin}; --epochs is {config.epochs}", model_dir)
     # A model that stands keeps its config, with its threshold, until other weights replace it.
@@ -225,14 +226,14 @@ def _fit(
             verbose=0,
             callbacks=callbacks,
         )
-    except (tf.errors.DataLossError, tf.errors.NotFoundError):
+    except tf.errors.DataLossError:
         raise InputError(
-            "a record is damaged or gone; data_prep.verify names its shard, data_prep.convert writes it again",
+            "a record is damaged; data_prep.verify names its shard, data_prep.convert writes it again",
             manifest.directory,
         ) from None
-    except tf.errors.InvalidArgumentError as error:
+    except (tf.errors.InvalidArgumentError, tf.errors.NotFoundError) as error:
         if "IteratorGetNext" not in str(error):
-            raise
+            raise  # not of the records
         raise InputError(f"a record cannot be read ({one_line(error)})", manifest.directory) from None
     except tf.errors.ResourceExhaustedError as error:
         if "OOM" not in str(error):
@@ -333,7 +334,6 @@ def _new_info(config: TrainingConfig, manifest: Manifest, held_out: frozenset[st
             "train_calcifications": manifest.calcifications["train"],
             "intensity_mean": manifest.intensity_mean,
             "intensity_standard_deviation": manifest.intensity_standard_deviation,
-            # Absent elsewhere, as in models older than the key: their runs must go on.
             **({"voi_lut": True} if manifest.flags.get("voi_lut") else {}),
             **({"initial_model": describe_initial_model(initial, config.model)} if initial else {}),
             **({"backbone_weights_sha256": backbone_weights_sha256(pathlib.Path(backbone))} if backbone else {}),
@@ -368,7 +368,9 @@ def _check_same_run(found: ModelInfo, asked: ModelInfo, model_dir: pathlib.Path)
     # Once the path of the backbone's weights stood there too; what they are is among the data.
     tuning = {name: value for name, value in found.training["fine_tuning"].items() if name != "backbone_weights"}
     _check_same("training", {**found.training, "fine_tuning": tuning}, asked.training or {}, model_dir)
-    _check_same("data", found.data, asked.data, model_dir)
+    # A run of before this key goes on.
+    data = {name: value for name, value in asked.data.items() if name != "voi_lut" or name in found.data}
+    _check_same("data", found.data, data, model_dir)
 
 
 def _check_same(what: str, found: Mapping[str, Any], asked: Mapping[str, Any], model_dir: pathlib.Path) -> None:

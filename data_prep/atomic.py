@@ -40,6 +40,7 @@ def temporary_beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
         yield temporary
         flush(temporary)
         os.replace(temporary, path)
+        flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,5 +1,6 @@
 """Has the system write to the disk what programs have written: only that outlives a loss of power."""
 
+import errno
 import os
 import pathlib
 
@@ -11,6 +12,10 @@ def flush(path: pathlib.Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems, of other machines mostly, cannot do it with a folder.
+        if not path.is_dir() or error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
     finally:
         os.close(descriptor)
 

@@ -96,8 +96,8 @@ def is_dicom(path: pathlib.Path) -> bool:
     """Tells a DICOM file by its suffix or by the "DICM" prefix at byte 128 (PS3.10 7.1)."""
     if path.suffix.lower() in DICOM_SUFFIXES:
         return True
-    if not path.is_file():
-        return False  # a pipe would be waited for
+    if path.exists() and not path.is_file():
+        return False  # a pipe would be waited for; a broken link is an error
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
 

@@ -5,7 +5,6 @@ import functools
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -24,11 +23,9 @@ _Result = TypeVar("_Result")
 def begin_worker() -> None:
     """Lets Ctrl-C pass, for the parent ends its workers itself, and ends this process when its parent is gone.
 
-    A rerun must not meet the workers of a parent that was killed at work in the same folder. SIGTERM, by which parents
-    end them, lets a worker remove its temporary files first: they hold mammograms.
+    A rerun must not meet the workers of a parent that was killed at work in the same folder.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches the whole group
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -12,6 +12,7 @@ from calcseg_tf.losses import LossConfig
 from calcseg_tf.models import build_network, model_config
 from calcseg_tf.segmenter import Segmenter
 from calcseg_tf.termination import Termination
+from calcseg_tf.validation import SCORE
 from data_prep.errors import InputError
 
 
@@ -35,7 +36,7 @@ def checkpointing(folder):
 
 def fit(segmenter, folder, epochs, *more, first=0):
     history = History(folder / "history.json", pixels_per_step=400)
-    history.resume(first)
+    history.resume(first, SCORE)
     checkpoints = checkpointing(folder)
     stop = StopOnNan(folder, 2, lambda epoch, step: [f"image-{epoch}-{step}", "b", "b"], lambda: checkpoints.latest)
     callbacks = [*more, stop, history, checkpoints]
@@ -118,5 +119,5 @@ def test_a_resumed_history_drops_what_is_redone(tmp_path):
 def test_a_damaged_history_is_one_line(tmp_path, content):
     (tmp_path / "history.json").write_text(content)
     with pytest.raises(InputError, match="not a readable history") as raised:
-        History(tmp_path / "history.json", 1).resume(2)
+        History(tmp_path / "history.json", 1).resume(2, SCORE)
     assert raised.value.where == str(tmp_path / "history.json")

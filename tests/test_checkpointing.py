@@ -12,6 +12,7 @@ import tensorflow as tf
 from calcseg_tf.checkpointing import Checkpointing, Position, disk_errors_told
 from calcseg_tf.history import History
 from calcseg_tf.termination import TerminatedError, Termination
+from calcseg_tf.validation import SCORE
 from data_prep.errors import InputError, UnfinishedError
 from tests.test_callbacks import compiled, kept
 
@@ -44,7 +45,7 @@ def run(folder, *first, epochs=3, every=0, termination=None):
     segmenter, history = compiled(), History(folder / "history.json", 400)
     checkpoints = Checkpointing(folder / "checkpoints", STEPS, every, termination or Termination())
     begin = checkpoints.restore(segmenter, print)
-    history.resume(begin.epoch)
+    history.resume(begin.epoch, SCORE)
     segmenter.first_step = begin.step
     segmenter.fit(
         batches(begin.step), initial_epoch=begin.epoch, epochs=epochs, steps_per_epoch=STEPS, verbose=0,
@@ -149,7 +150,7 @@ def test_a_full_disk_leaves_the_history_before(tmp_path):
     history = History(tmp_path / "history.json", 1)
     run(tmp_path, epochs=1)
     before = (tmp_path / "history.json").read_bytes()
-    history.resume(1)
+    history.resume(1, SCORE)
     with full_disk() as fill:
         fill()
         with pytest.raises(OSError, match="File too large"):
@@ -262,3 +263,22 @@ def test_a_history_that_is_gone_is_told_before_a_worse_model_replaces_a_better(t
     (tmp_path / "history.json").unlink()
     with pytest.raises(InputError, match="must tell of each of the 2 epochs that the checkpoint has; found 0"):
         run(tmp_path)
+
+
+def test_a_damaged_checkpoint_does_not_take_the_place_of_a_good_one(tmp_path):
+    run(tmp_path, epochs=2, every=3)  # the last two are of steps 9 and 10
+    _damage(tmp_path / "checkpoints" / "ckpt-10.index")
+    checkpoints = Checkpointing(tmp_path / "checkpoints", STEPS, 0, Termination())
+    assert checkpoints.restore(compiled(), print) == Position(1, 4)
+    assert checkpoints.latest.endswith("ckpt-9")
+    assert kept(tmp_path) == ["ckpt-9.index"]
+
+
+@pytest.mark.parametrize(("second", "expected"), [(0.7, [None]), (0.3, [0.5])])
+def test_scores_whose_weights_are_gone_are_dropped(tmp_path, second, expected):
+    path = tmp_path / "history.json"
+    path.write_text(json.dumps([{"epoch": 1, SCORE: 0.5}, {"epoch": 2, SCORE: second}]))
+    history = History(path, 1)
+    history.resume(1, SCORE)  # best.weights.h5 is that of epoch 2 where its score was the higher
+    assert [history.entry(1).get(SCORE)] == expected
+    assert history.best(SCORE) == (None if expected == [None] else (1, 0.5))

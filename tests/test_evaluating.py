@@ -274,6 +274,9 @@ def test_a_second_evaluation_into_the_folder_is_refused(world, tmp_path):
     with only_run_in(tmp_path / "out", ""), refused:
         evaluate(config, {"fake": read_manifest(world / "records")}, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    data_sets = {name: read_manifest(world / "records") for name in ("one", "two")}
+    with only_run_in(tmp_path / "out" / "two", ""), refused:
+        evaluate(config, data_sets, tmp_path / "out")
 
 
 def test_what_a_killed_evaluation_left_goes(world, tmp_path):

@@ -11,6 +11,8 @@ from calcseg_tf.models import model_config
 from calcseg_tf.recipe import OptimizerConfig, TrainingConfig
 from calcseg_tf.tensorboard_log import LogConfig
 from calcseg_tf.training import train
+from data_prep.errors import InputError
+from data_prep.manifest import read_manifest, render_manifest
 from tests.fakes.mammograms import write_speckled_records
 
 CONFIG = TrainingConfig(
@@ -71,3 +73,14 @@ def test_a_run_of_before_goes_on_whose_config_had_the_path_of_the_backbones_weig
     config["training"]["fine_tuning"]["backbone_weights"] = ""
     path.write_text(json.dumps(config))
     assert run(finished, FURTHER).training["epochs"] == 2
+
+
+def test_how_the_records_were_read_is_kept_and_may_not_change(finished):
+    path = finished / "records" / "manifest.json"
+    before = path.read_text()
+    manifest = read_manifest(finished / "records")
+    path.write_text(render_manifest(dataclasses.replace(manifest, flags={**manifest.flags, "voi_lut": True})))
+    assert run(finished, FURTHER).data["voi_lut"] is True  # a run of before this key was kept
+    path.write_text(before)
+    with pytest.raises(InputError, match=r"data.voi_lut True; now it is None"):
+        run(finished, dataclasses.replace(CONFIG, epochs=3))

@@ -36,7 +36,7 @@ def validation(folder, segmenter, epochs=(1,), every=1, termination=None):
     """A validation after so many epochs, and what it tells."""
     history, told = History(folder / "history.json", 1), []
     (folder / "history.json").write_text(json.dumps([{"epoch": epoch, "loss": 0.5} for epoch in epochs]))
-    history.resume(max(epochs))
+    history.resume(max(epochs), SCORE)
     callback = Validation(INFO, records, every, folder, history, termination or Termination(), [told.append])
     callback.set_model(segmenter)
     return callback, told

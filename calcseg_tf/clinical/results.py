@@ -120,13 +120,13 @@ def sweep_partial(folder: pathlib.Path, name: str | None = None) -> None:
     for path in folder.iterdir():
         found = _PARTIAL.fullmatch(path.name)
         if found and name in (None, found[1]) and path.is_dir() and not path.is_symlink():
-            with contextlib.suppress(HeldError), only_run_in(path, "held"):
+            with contextlib.suppress(HeldError, PermissionError), only_run_in(path, "held"):  # another user's stays
                 target = folder / found[1]
                 if path.suffix == ".old" and not target.exists():  # killed between the two steps of `replace_folder`
                     if name is None:  # else another process may be between them
                         path.rename(target)
                 else:
-                    shutil.rmtree(path, ignore_errors=True)  # another user's stays
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 def require_replaceable(target: pathlib.Path, told_by: str = STATISTICS_FILE) -> None:
@@ -160,8 +160,9 @@ def replace_folder(partial: pathlib.Path, target: pathlib.Path) -> None:
     os.rename(target, aside)
     try:
         partial.rename(target)
-    except BaseException:  # Ctrl-C too
-        os.rename(aside, target)
+    except BaseException:  # Ctrl-C too, which may come when it is done
+        if not target.exists():
+            os.rename(aside, target)
         raise
     shutil.rmtree(aside, ignore_errors=True)  # another user's stays, hidden
 

@@ -104,9 +104,7 @@ class RemoteModel:
 
     def _by_png(self, intensity: np.ndarray, progress: Callable[[int], object]) -> np.ndarray:
         answer = self._ask(PREDICT_PNG, {IMAGE_BYTES: np.array([encode_intensity(intensity)], object)})
-        if answer.shape != (1,):
-            raise InputError(f"the answer must be one PNG; found {list(answer.shape)}", self._server)
-        codes = decode_grey_png(bytes(answer[0]), bits=16)
+        codes = decode_grey_png(self._text(answer), bits=16)
         progress(len(intensity))
         return codes.astype(np.float32) / FULL_SCALE
 
@@ -162,6 +160,11 @@ class RemoteModel:
             raise InputError(f"the answer must be float32 [1, height, width, 1]; found {found}", self._server)
         return answer[0, :, :, 0]
 
+    def _text(self, answer: np.ndarray) -> bytes:
+        if answer.shape != (1,) or not isinstance(answer[0], bytes):
+            raise InputError(f"the answer must be one string; found {answer.dtype} {list(answer.shape)}", self._server)
+        return answer[0]
+
     def _require_available(self) -> None:
         versions = self._call(self._transport.versions)
         if AVAILABLE not in versions.values():
@@ -176,11 +179,9 @@ class RemoteModel:
     def _read_metadata(self) -> ServedInfo:
         text = self._ask(METADATA, {CLIENT: np.array([_CLIENT_NAME.encode()], object)})
         try:
-            return read_metadata(bytes(text[0]).decode(), self._server)
-        except (IndexError, TypeError, UnicodeDecodeError):
-            raise InputError(
-                "the server's metadata must be text in UTF-8; found something else", self._server
-            ) from None
+            return read_metadata(self._text(text).decode(), self._server)
+        except UnicodeDecodeError:
+            raise InputError("the server's metadata must be text in UTF-8; found other bytes", self._server) from None
 
     def _ask(self, signature: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
         """Returns the one output of a signature."""

@@ -1,5 +1,7 @@
 """The SavedModel's signatures, made of stock TensorFlow operations alone."""
 
+import contextlib
+import io
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -136,7 +138,9 @@ def save_model(served: ServedModel, directory: pathlib.Path) -> None:
         served: The network and its functions.
         directory: Receives `saved_model.pb` and the variables.
     """
-    tf.saved_model.save(served, str(directory), signatures=served.functions)
+    # Where SIGTERM meets it TensorFlow prints a traceback, and raises all the same.
+    with contextlib.redirect_stderr(io.StringIO()):
+        tf.saved_model.save(served, str(directory), signatures=served.functions)
 
 
 def decode_intensity(image_bytes: tf.Tensor, index: tf.Tensor) -> tf.Tensor:

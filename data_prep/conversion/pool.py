@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.sharedctypes import Synchronized
@@ -79,6 +81,8 @@ def _collect(processes: dict[Connection, Any], results: dict[int, ShardResult], 
 def _work(tasks: Sequence[ShardTask], taken: "Synchronized[int]", sender: Connection) -> None:
     """Runs in a worker process: sends None per image, {index: result} per shard, True at the end, or an exception."""
     begin_worker()
+    # The parent ends its workers by it; their temporary files, which hold mammograms, go first.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         while (index := _take(taken)) < len(tasks):
             sender.send({index: write_shard(tasks[index], lambda: sender.send(None))})

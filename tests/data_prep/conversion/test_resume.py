@@ -3,6 +3,7 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 
 import pytest
 
+from data_prep.conversion import shard_writer
 from data_prep.conversion.pipeline import ConvertConfig, make_plan, write_plan
 from data_prep.datasets import Folder
 from data_prep.errors import InputError, UnfinishedError
@@ -462,3 +464,29 @@ def children_of(pid):
         if parent is not None and int(parent[1]) == pid:
             found.append(int(status.parent.name))
     return found
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_disk_that_goes_away_stops_a_conversion_and_rejects_nothing(data_dir, tmp_path, monkeypatch, strict):
+    away = tmp_path / "data"
+    shutil.copytree(data_dir, away)
+    (away / "case3" / "view0.png").write_bytes((data_dir / "case2" / "view0.png").read_bytes())  # none is damaged
+    out, config = tmp_path / "out", {"examples_per_shard": 2, "salt_file": tmp_path / "salt", "strict": strict}
+    plan = make_plan(ConvertConfig(Folder(), away, out, **config))
+    make, made = shard_writer.make_record, []
+
+    def unmount_at_the_fifth(job):
+        made.append(job)
+        if len(made) == 5:
+            away.rename(tmp_path / "unmounted")
+        return make(job)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shard_writer, "make_record", unmount_at_the_fifth)
+        with pytest.raises(UnfinishedError) as raised:
+            write_plan(plan)
+    assert isinstance(raised.value.__cause__, UnfinishedError)
+    assert "now it is not" in str(raised.value.__cause__)
+    (tmp_path / "unmounted").rename(away)
+    write_plan(make_plan(ConvertConfig(Folder(), away, out, **config)))
+    assert json.loads((out / "manifest.json").read_text())["rejected"] == []
