@@ -207,3 +207,10 @@ def test_a_killed_run_goes_on_without_a_step_twice_or_missing(tmp_path):
 def test_a_wrong_setting_says_what_is_wrong(options, message):
     with pytest.raises(InputError, match=message):
         LogConfig(**options)
+
+
+def test_a_log_that_cannot_be_read_is_not_taken_for_an_empty_one(tmp_path):
+    (tmp_path / "events.out.tfevents.1").mkdir()
+    with pytest.raises(IsADirectoryError):
+        drop_events(tmp_path, lambda step, tag: True)
+    assert (tmp_path / "events.out.tfevents.1").is_dir()
