@@ -35,7 +35,7 @@ test:
 
 test-slow:
 	@tools/make_env.sh $(TESTING)
-	@$(PYTHON_ENV) -m pytest -q -m slow
+	@$(PYTHON_ENV) -m pytest -q -m slow -n auto --dist loadfile --no-loadscope-reorder
 
 lint:
 	@tools/make_env.sh $(TESTING)

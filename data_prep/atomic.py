@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from data_prep.flushing import flush
 from data_prep.remote import RemotePath, as_remote
 
-__all__ = ["is_partial", "sweep_partial_files", "temporary_beside", "write_json", "write_text"]
+__all__ = ["is_partial", "remove_scratch", "sweep_partial_files", "temporary_beside", "write_json", "write_text"]
 
 # What a killed process leaves of a file; some libraries tell the format by an ending of their own behind it.
 _PARTIAL = re.compile(r"\..+\.[0-9a-f]{16}\.partial(?:\..+)?")
@@ -30,7 +31,7 @@ def temporary_beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     if (remote := as_remote(path)) is not None:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory(prefix=_scratch_prefix()) as folder:
             local = pathlib.Path(folder, path.name)
             yield local
             remote.receive(local, RemotePath(temporary))
@@ -43,6 +44,16 @@ def temporary_beside(path: pathlib.Path) -> Iterator[pathlib.Path]:
         flush(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_scratch() -> None:
+    """Removes what this process keeps on this machine of remote files: for one that ends at once, without unwinding."""
+    for folder in pathlib.Path(tempfile.gettempdir()).glob(f"{_scratch_prefix()}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _scratch_prefix() -> str:
+    return f"calcseg-{os.getpid()}-"
 
 
 def is_partial(path: pathlib.Path) -> bool:

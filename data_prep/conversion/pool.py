@@ -3,12 +3,12 @@
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
+from data_prep.atomic import remove_scratch
 from data_prep.conversion.shard_writer import write_shard
 from data_prep.conversion.shards import ShardResult, ShardTask
 from data_prep.errors import UnfinishedError
@@ -81,8 +81,7 @@ def _collect(processes: dict[Connection, Any], results: dict[int, ShardResult], 
 def _work(tasks: Sequence[ShardTask], taken: "Synchronized[int]", sender: Connection) -> None:
     """Runs in a worker process: sends None per image, {index: result} per shard, True at the end, or an exception."""
     begin_worker()
-    # The parent ends its workers by it; their temporary files, which hold mammograms, go first.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, _end)
     try:
         while (index := _take(taken)) < len(tasks):
             sender.send({index: write_shard(tasks[index], lambda: sender.send(None))})
@@ -91,6 +90,15 @@ def _work(tasks: Sequence[ShardTask], taken: "Synchronized[int]", sender: Connec
         os._exit(1)  # the parent is gone: nobody waits for the rest
     except Exception as error:
         sender.send(error)
+
+
+def _end(number: int, _: object) -> None:
+    """Ends a worker as its parent asks; its temporary files hold mammograms, and those beside shards the parent sweeps.
+
+    At once: an exception, wherever it was raised, might be told as ignored.
+    """
+    remove_scratch()
+    os._exit(128 + number)
 
 
 def _take(taken: "Synchronized[int]") -> int:

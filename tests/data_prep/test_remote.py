@@ -1,12 +1,13 @@
 import pathlib
 import pickle
+import tempfile
 import uuid
 
 import numpy as np
 import pytest
 
 from calcseg_tf.input_pipeline import InputConfig, training_batches
-from data_prep.atomic import write_text
+from data_prep.atomic import remove_scratch, temporary_beside, write_text
 from data_prep.conversion.pipeline import ConvertConfig, make_plan, write_plan
 from data_prep.conversion.shards import file_sha256
 from data_prep.datasets import Folder
@@ -122,3 +123,14 @@ def test_data_and_salt_stay_on_this_machine(tmp_path, remote):
         ConvertConfig(Folder(), pathlib.Path("gs://bucket/data"), tmp_path)
     with pytest.raises(InputError, match=r"--salt_file: must lie on this machine"):
         ConvertConfig(Folder(), tmp_path, remote, salt_file=pathlib.Path("gs://bucket/salt"))
+
+
+def test_a_process_that_ends_at_once_leaves_nothing_of_remote_files(tmp_path, remote, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with temporary_beside(remote / "a") as local:
+        local.write_bytes(b"pixels")
+        assert [local.parent] == list(tmp_path.iterdir())
+        remove_scratch()
+        assert list(tmp_path.iterdir()) == []
+        local.parent.mkdir()
+        local.touch()
