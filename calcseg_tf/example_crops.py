@@ -9,10 +9,10 @@ import numpy as np
 from calcseg_tf.drawing import plain_text
 from calcseg_tf.heat_map import heat_colours
 from calcseg_tf.probability_map import to_codes
+from calcseg_tf.split_records import split_records
 from data_prep.components import label_components
 from data_prep.manifest import Manifest
-from data_prep.schema import CALCIFICATION, IGNORE, from_example
-from data_prep.tfrecord import read_tfrecord
+from data_prep.schema import CALCIFICATION, IGNORE
 
 __all__ = ["CROP_SIZE_PX", "ExampleCrop", "crop_of", "draw_crop", "training_crops"]
 
@@ -52,9 +52,8 @@ def training_crops(manifest: Manifest) -> tuple[ExampleCrop, ...]:
     Raises:
         InputError: A shard is missing or damaged.
     """
-    serialized = (record for shard in manifest.shards("train") for record in read_tfrecord(shard))
     by_patient: dict[str, list[ExampleCrop]] = {}
-    for _, record in zip(range(_MOST_READ), map(from_example, serialized), strict=False):
+    for record in itertools.islice(split_records(manifest, "train"), _MOST_READ):
         crop = crop_of("training mammogram", record.image_id, record.intensity(), record.mask)
         if crop is not None:
             by_patient.setdefault(record.patient_id, []).append(crop)

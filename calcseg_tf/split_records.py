@@ -24,8 +24,13 @@ def split_records(manifest: Manifest, split: str, wanted: frozenset[str] | None 
     check_shards(manifest, split)
     for shard in manifest.shards(split):
         for serialized in read_tfrecord(shard):
-            if wanted is None or record_facts(serialized).image_id in wanted:
-                yield from_example(serialized)
+            try:
+                if wanted is not None and record_facts(serialized).image_id not in wanted:
+                    continue
+                record = from_example(serialized)
+            except InputError as error:
+                raise InputError(error.rule, shard) from None
+            yield record
 
 
 def check_shards(manifest: Manifest, split: str) -> None:

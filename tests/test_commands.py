@@ -17,6 +17,8 @@ from tests.fakes.records import fake_record, write_fake_records
 from tests.fakes.torch_file import write_zip
 from tests.test_importing import tiny_state
 
+pytestmark = pytest.mark.slow  # each is a process or two; the README's commands are tested apart
+
 OPTIONS = {"widths": (4,), "kernel_sizes": (3, 5), "head_kernel_size": 3}
 
 

@@ -279,6 +279,7 @@ def test_a_second_evaluation_into_the_folder_is_refused(world, tmp_path):
         evaluate(config, data_sets, tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_what_a_killed_evaluation_left_goes(world, tmp_path):
     config = config_of(world, maps=[("theirs", "maps"), ("others", "maps")], threshold=0.3, bootstrap_samples=1)
     left = [tmp_path, tmp_path / "theirs"]

@@ -6,6 +6,7 @@ import hashlib
 import pytest
 import tensorflow as tf
 
+from calcseg_tf.tensorboard_log import LogConfig
 from calcseg_tf.training import train
 from data_prep.atomic import write_text
 from data_prep.errors import InputError
@@ -35,9 +36,12 @@ def test_an_image_that_cannot_be_decoded_is_one_line_of_the_records(tmp_path):
     write_speckled_records(tmp_path / "records", train=2)
     empty_an_image(tmp_path / "records")
     with pytest.raises(InputError, match="a record cannot be read") as raised:
-        train(CONFIG, tmp_path / "records", tmp_path / "model", str)
+        train(CONFIG, tmp_path / "records", tmp_path / "model", str, LogConfig(images_every_epochs=0))
     assert raised.value.where == str(tmp_path / "records")
     assert "\n" not in str(raised.value)
+    with pytest.raises(InputError, match="not a readable PNG") as raised:  # where pictures are drawn it is read before
+        train(CONFIG, tmp_path / "records", tmp_path / "other", str)
+    assert raised.value.where == str(read_manifest(tmp_path / "records").shards("train")[0])
 
 
 def test_what_tensorflow_says_of_anything_else_stays_as_it_is(tmp_path, monkeypatch):

@@ -44,7 +44,8 @@ def one_replica():
     return weights_after_training(tf.distribute.get_strategy())
 
 
-@pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow  # tests/test_training.py trains on four too
+@pytest.mark.parametrize("replicas", [2, 4])
 def test_replicas_change_neither_weights_nor_loss(one_replica, replicas):
     weights, history = one_replica
     # In a process of its own: devices are fixed once TensorFlow has started.

@@ -247,6 +247,7 @@ def test_averaged_weights_are_what_is_written_and_survive_a_stop(finished, recor
         assert_same_weights(tmp_path / "model", finished / "averaged")
 
 
+@pytest.mark.slow
 def test_a_finished_run_repeated_changes_nothing(finished, records_dir, tmp_path):
     shutil.copytree(finished / "whole", tmp_path / "model")
     before = (tmp_path / "model" / "config.json").read_bytes()

@@ -38,6 +38,7 @@ def test_a_conversion_disturbed_in_any_way_ends_as_an_undisturbed_one(world, tmp
     check(world, "convert", fault, random.randrange(1 << 32), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_forked_command_is_told_of_as_a_process(tmp_path):
     running = fork_command("http.server", ["0"], tmp_path, tmp_path)
     assert running.poll() is None
