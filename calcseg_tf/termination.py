@@ -1,7 +1,9 @@
 """SIGTERM, which cluster schedulers and `docker stop` send before they kill: a run ends where nothing is lost."""
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from types import FrameType
@@ -9,6 +11,9 @@ from types import FrameType
 from data_prep.errors import UnfinishedError
 
 __all__ = ["TerminatedError", "Termination", "ended_by_sigterm"]
+
+
+_SECONDS_TO_TRY_AGAIN = 0.01
 
 
 class TerminatedError(UnfinishedError):
@@ -68,9 +73,18 @@ def ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the clearing up short
         raise TerminatedError("ended by SIGTERM")
 
+    def again(ignored: "sys.UnraisableHookArgs") -> None:
+        # It met a callback of the interpreter's, such as a weak reference's, whose errors are told and forgotten.
+        if isinstance(ignored.exc_value, TerminatedError):
+            signal.signal(signal.SIGTERM, end)
+            threading.Timer(_SECONDS_TO_TRY_AGAIN, os.kill, (os.getpid(), signal.SIGTERM)).start()
+        else:
+            told(ignored)
+
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    told, sys.unraisablehook = sys.unraisablehook, again
     previous = signal.signal(signal.SIGTERM, end)
     try:
         yield
@@ -82,3 +96,4 @@ def ended_by_sigterm() -> Iterator[None]:
         raise
     finally:
         signal.signal(signal.SIGTERM, previous)
+        sys.unraisablehook = told

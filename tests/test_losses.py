@@ -37,6 +37,12 @@ def test_one_positive_takes_its_three_hardest_negatives():
     assert float(loss.threshold) == pytest.approx(1 / (1 + math.exp(-1.0)), rel=1e-6)
 
 
+def test_a_single_negative_that_is_chosen_is_the_threshold():
+    loss = loss_of([1.0, 0.5, -1.0], [1, 0, 0], negatives_per_positive=1)
+    assert float(loss.total) == pytest.approx((softplus(-1.0) + softplus(0.5)) / 2, rel=1e-6)
+    assert float(loss.threshold) == pytest.approx(1 / (1 + math.exp(-0.5)), rel=1e-6)
+
+
 def test_ignored_pixels_never_count_however_wrong_they_are():
     with_ignored = loss_of([1.0, 0.0, 2.0, 90.0, -90.0], [1, 0, 0, 255, 255])
     without = loss_of([1.0, 0.0, 2.0], [1, 0, 0])
@@ -100,6 +106,11 @@ def test_class_weights_balance_the_two_classes():
     positives, negatives = softplus(-1.0) + softplus(0.25), softplus(-2.0) + softplus(0.5) + softplus(3.0)
     assert float(loss.total) == pytest.approx((positives / 2 + negatives / 3) / 2, rel=1e-6)
     assert (float(loss.positives), float(loss.negatives)) == (2, 3)
+
+
+def test_a_single_positive_weighs_as_much_as_all_negatives():
+    loss = loss_of([1.0, 0.0, -2.0], [1, 0, 0], name="weighted_cross_entropy")
+    assert float(loss.total) == pytest.approx((softplus(-1.0) + (softplus(0.0) + softplus(-2.0)) / 2) / 2, rel=1e-6)
 
 
 def test_a_fixed_class_weight_multiplies_the_positives():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.errors import InputError
-from data_prep.split import assign_splits, group_patients, patient_key, rank
+from data_prep.split import SplitBy, assign_splits, group_patients, patient_key, rank
 
 NAMES = st.text("ABC123", min_size=1, max_size=3)
 
@@ -110,3 +110,8 @@ def test_the_split_of_a_seed_stays_what_it_was_in_earlier_versions():
 def test_one_key_cannot_be_split():
     with pytest.raises(InputError, match="at least 2 to choose from; found 1"):
         assign_splits(["a", "a"], 0.75, 0)
+
+
+def test_the_manifest_says_which_rule_keeps_patients_apart():
+    assert "All images of a patient are on one side" in SplitBy.PATIENT.rule
+    assert "a patient may have images on both sides" in SplitBy.IMAGE.rule

@@ -1,6 +1,7 @@
 import numpy as np
 
 from calcseg_tf.evaluation.froc import (
+    FALSE_ALARM_LIMITS,
     LOWEST_CODE,
     SWEEP_CODES,
     admissible,
@@ -93,3 +94,7 @@ def test_partial_area_takes_the_highest_of_equal_false_alarms_last():
 def test_partial_area_leaves_out_what_lies_beyond_an_excess():
     # Below the excess everything is one component that finds all without a false alarm.
     assert partial_auc(np.array([0.0, 5.0, 0.5]), np.array([1.0, 0.6, 0.4]), 1.0) == 0.5 * 0.4 / 2 + 0.5 * 0.4
+
+
+def test_sensitivities_are_quoted_where_the_documents_and_other_tables_quote_them():
+    assert FALSE_ALARM_LIMITS == (0.5, 1, 2, 5, 10, 20)
