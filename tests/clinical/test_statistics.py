@@ -250,6 +250,7 @@ def _sought_among(monkeypatch, intensity: np.ndarray) -> np.ndarray:
         ((512, 600), (256, 300)),  # by 2
         ((600, 1024), (300, 512)),  # the shorter side decides
         ((1024, 1030), (256, 258)),  # by 4: one more column on each side
+        ((1536, 1540), (256, 257)),  # by 6
         ((513, 515), (257, 258)),  # the middle row and column twice
         ((1025, 1029), (257, 258)),
     ],
