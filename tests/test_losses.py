@@ -113,10 +113,16 @@ def test_a_single_positive_weighs_as_much_as_all_negatives():
     assert float(loss.total) == pytest.approx((softplus(-1.0) + (softplus(0.0) + softplus(-2.0)) / 2) / 2, rel=1e-6)
 
 
-def test_a_fixed_class_weight_multiplies_the_positives():
-    loss = loss_of(LOGITS, MASK, name="weighted_cross_entropy", positive_weight=5.0)
-    expected = 5 * (softplus(-1.0) + softplus(0.25)) + softplus(-2.0) + softplus(0.5)
-    assert float(loss.total) == pytest.approx(expected / (5 * 2 + 2), rel=1e-6)
+def test_a_single_negative_weighs_as_much_as_all_positives():
+    loss = loss_of([1.0, 2.0, -1.0], [1, 1, 0], name="weighted_cross_entropy")
+    assert float(loss.total) == pytest.approx(((softplus(-1.0) + softplus(-2.0)) / 2 + softplus(-1.0)) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("weight", [5.0, 0.5])
+def test_a_fixed_class_weight_multiplies_the_positives(weight):
+    loss = loss_of(LOGITS, MASK, name="weighted_cross_entropy", positive_weight=weight)
+    expected = weight * (softplus(-1.0) + softplus(0.25)) + softplus(-2.0) + softplus(0.5)
+    assert float(loss.total) == pytest.approx(expected / (weight * 2 + 2), rel=1e-6)
 
 
 @pytest.mark.parametrize(("mask", "expected"), [([0, 0], 2.0), ([1, 1], -2.0), ([255, 255], None)])
